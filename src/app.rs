@@ -1,0 +1,219 @@
+//! The only wiring: a configuration becomes a vault that is open and recovered, then a bound port, then a server that runs
+//! until it is told to drain or the vault stops.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::clock::{FileSource, Limits, Source, SystemSource};
+use crate::config::Config;
+use crate::proto;
+use crate::rpc::{Api, Callers, Role};
+use crate::vault::{Blueprint, OpenError, Vault};
+
+/// How often the vault looks at the clock: a made-up one may jump at any moment.
+const TICK: Duration = Duration::from_secs(1);
+const SIMULATED_TICK: Duration = Duration::from_millis(50);
+/// HTTP/2 windows and frames.
+const STREAM_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+const FRAME: u32 = 128 << 10;
+/// How many calls one connection may have open.
+const MAX_STREAMS: u32 = 1024;
+/// How often a silent connection is asked whether it is still there, and how long it may take to answer.
+const KEEPALIVE: Duration = Duration::from_mins(1);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// The service name under which health says that the clock is made up.
+const SIMULATED: &str = "SIMULATED";
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The configuration asks for what this version must not do.
+    #[error("{0}")]
+    Refused(&'static str),
+    /// The clock cannot be read.
+    #[error("the clock: {0}")]
+    Clock(io::Error),
+    /// The vault does not open.
+    #[error(transparent)]
+    Vault(#[from] OpenError),
+    /// The port cannot be bound.
+    #[error("{address}: {error}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// Why a server ended other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The vault stopped.
+    #[error("the vault stopped: {0}")]
+    Stopped(String),
+    /// The transport failed.
+    #[error("the transport: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// What is said on the command line rather than in the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Serve without TLS, on loopback.
+    pub insecure_loopback: bool,
+    /// A file that replaces all clocks.
+    pub clock_file: Option<PathBuf>,
+}
+
+/// A server whose vault is open and recovered and whose port is bound.
+#[expect(missing_debug_implementations, reason = "holds the vault")]
+pub struct App {
+    vault: Arc<Vault>,
+    callers: Callers,
+    listener: TcpListener,
+    drain: Duration,
+}
+
+impl App {
+    /// Opens the vault, recovers it, binds the port.
+    ///
+    /// # Errors
+    /// See [`BuildError`]; nothing is served then.
+    pub async fn build(config: Config, options: &Options) -> Result<Self, BuildError> {
+        let source = source(&config, options)?;
+        let limits = Limits { max_jump: config.clock.max_jump, max_gap: config.clock.max_gap };
+        let blueprint = Blueprint::new(config.vault.clone(), config.server.data_dir.clone(), source, limits);
+        Self::build_on(config, blueprint).await
+    }
+
+    /// The same over a vault that somebody else has planned.
+    ///
+    /// # Errors
+    /// See [`BuildError`]; nothing is served then.
+    pub async fn build_on(config: Config, blueprint: Blueprint) -> Result<Self, BuildError> {
+        let opened = tokio::task::spawn_blocking(move || blueprint.open()).await;
+        let vault = Arc::new(opened.map_err(|panic| BuildError::Clock(io::Error::other(panic)))??);
+        let address = config.server.listen;
+        let listener = TcpListener::bind(address).await.map_err(|error| BuildError::Bind { address, error })?;
+        let roles = config.roles;
+        let bindings = [
+            (Role::Operator, roles.operator),
+            (Role::Requester, roles.requester),
+            (Role::PrivacyOfficer, roles.privacy_officer),
+            (Role::ModelOwner, roles.model_owner),
+            (Role::Auditor, roles.auditor),
+        ];
+        let callers = Callers::new(config.trust_domain, bindings);
+        Ok(Self { vault, callers, listener, drain: config.server.drain.to_std().unwrap_or_default() })
+    }
+
+    /// The address that is bound.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The vault.
+    #[must_use]
+    pub fn vault(&self) -> &Arc<Vault> {
+        &self.vault
+    }
+
+    /// Serves until `shutdown` is done, then drains: no new calls, open ones have `drain` to end.
+    ///
+    /// # Errors
+    /// When the vault stopped or the transport failed.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), RunError> {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let reflection = tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(proto::DESCRIPTORS);
+        let mut routes = Api::new(Arc::clone(&self.vault), self.callers).routes().add_service(health);
+        if let Ok(reflection) = reflection.build_v1() {
+            routes = routes.add_service(reflection);
+        }
+        let (drain, mut draining) = watch::channel(false);
+        let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
+        let server = Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME)
+            .max_concurrent_streams(MAX_STREAMS)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .add_routes(routes)
+            .serve_with_incoming_shutdown(incoming, async move { drop(draining.wait_for(|draining| *draining).await) });
+        let mut server = tokio::spawn(server);
+        let keeper = tokio::spawn(keep(Arc::clone(&self.vault), reporter.clone()));
+        tokio::select! {
+            () = shutdown => tracing::info!("draining"),
+            () = self.vault.stop().stopped() => {}
+            ended = &mut server => return Ok(ended.unwrap_or(Ok(()))?),
+        }
+        reporter.set_service_status("", ServingStatus::NotServing).await;
+        drain.send_replace(true);
+        let drained = tokio::time::timeout(self.drain, &mut server).await;
+        keeper.abort();
+        if drained.is_err() {
+            tracing::warn!("calls were still open after the drain and are cut");
+            server.abort();
+        }
+        match self.vault.stop().reason() {
+            Some(reason) => Err(RunError::Stopped(reason.to_owned())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where time comes from. Refuses to serve strangers without TLS, and to make up time for them.
+fn source(config: &Config, options: &Options) -> Result<Box<dyn Source>, BuildError> {
+    if !config.server.listen.ip().is_loopback() {
+        return Err(BuildError::Refused("server.listen is no loopback address: without TLS this vault serves on loopback only"));
+    }
+    if !options.insecure_loopback {
+        return Err(BuildError::Refused("without TLS say --insecure-loopback: callers are then believed to be who they say"));
+    }
+    match &options.clock_file {
+        Some(path) => {
+            tracing::warn!(path = %path.display(), "SIMULATED: time comes from a file");
+            Ok(Box::new(FileSource::open(path).map_err(BuildError::Clock)?))
+        }
+        None => Ok(Box::new(SystemSource::new().map_err(BuildError::Clock)?)),
+    }
+}
+
+/// Does what time asks for, and tells the truth about health, until the vault stops.
+async fn keep(vault: Arc<Vault>, reporter: HealthReporter) {
+    let simulated = vault.clock().is_simulated();
+    if simulated {
+        reporter.set_service_status(SIMULATED, ServingStatus::Serving).await;
+    }
+    let mut ticks = tokio::time::interval(if simulated { SIMULATED_TICK } else { TICK });
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut said = None;
+    while vault.stop().reason().is_none() {
+        ticks.tick().await;
+        let ticking = Arc::clone(&vault);
+        let ticked = tokio::task::spawn_blocking(move || ticking.tick().map_err(|error| ticking.stop_if_failed(error))).await;
+        let well = matches!(ticked, Ok(Ok(()))) && vault.clock().times().trusted;
+        if said != Some(well) {
+            said = Some(well);
+            tracing::info!(serving = well, "health");
+            let status = if well { ServingStatus::Serving } else { ServingStatus::NotServing };
+            reporter.set_service_status("", status).await;
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Cryptography: secrets, sealing, and the checking of signed receipts.
+//!
+//! Everything that touches a key or a random number is here or in `keys`, behind types that do not print, copy or compare
+//! themselves. Algorithms come from well-kept crates; only their composition, each time a published one, is our own.
+
+pub mod aead;
+pub mod jwk;
+pub mod random;
+pub mod receipt;
+pub mod seal;
+pub mod secret;

@@ -1,0 +1,85 @@
+//! Authenticated encryption of one chunk in place: the seam behind which a cipher's implementation stands.
+//!
+//! It knows nothing of keys' origin, of nonces' order or of chunks' sequence: `seal` gives each key a life of one message
+//! and each nonce one use.
+
+use aes_gcm::aead::inout::InOutBuf;
+use aes_gcm::{AeadInOut, KeyInit};
+
+/// Bytes of a key.
+pub const KEY_LEN: usize = 32;
+/// Bytes of a nonce.
+pub const NONCE_LEN: usize = 12;
+/// Bytes of a tag.
+pub const TAG_LEN: usize = 16;
+
+/// A chunk is not what its tag was made for.
+#[derive(Debug)]
+pub struct BadTag;
+
+/// An implementation of AES-256-GCM (NIST SP 800-38D) under one key, without associated data.
+pub trait Aead {
+    /// The cipher under `key`.
+    fn new(key: &[u8; KEY_LEN]) -> Self;
+
+    /// Encrypts `chunk` in place and returns its tag. Under one key a nonce seals one chunk.
+    ///
+    /// # Panics
+    /// When the chunk is longer than GCM can seal, 64 GiB.
+    fn seal(&self, nonce: &[u8; NONCE_LEN], chunk: &mut [u8]) -> [u8; TAG_LEN];
+
+    /// Decrypts `chunk` in place.
+    ///
+    /// # Errors
+    /// When the tag is not that of the chunk; the chunk then holds no plaintext.
+    fn open(&self, nonce: &[u8; NONCE_LEN], chunk: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), BadTag>;
+}
+
+/// The implementation of the crate `aes-gcm`, which wipes its key schedule when dropped.
+#[derive(Debug)]
+pub struct Aes256Gcm(aes_gcm::Aes256Gcm);
+
+impl Aead for Aes256Gcm {
+    fn new(key: &[u8; KEY_LEN]) -> Self {
+        Self(KeyInit::new(key.into()))
+    }
+
+    #[expect(clippy::expect_used, reason = "chunks are far shorter than GCM's limit, and going on would leave plaintext")]
+    fn seal(&self, nonce: &[u8; NONCE_LEN], chunk: &mut [u8]) -> [u8; TAG_LEN] {
+        self.0.encrypt_inout_detached(nonce.into(), &[], InOutBuf::from(chunk)).expect("a chunk is under 64 GiB").into()
+    }
+
+    fn open(&self, nonce: &[u8; NONCE_LEN], chunk: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), BadTag> {
+        self.0.decrypt_inout_detached(nonce.into(), &[], InOutBuf::from(chunk), tag.into()).map_err(|_| BadTag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_seals_as_gcm_test_case_14_says() {
+        // McGrew and Viega, "The Galois/Counter Mode of Operation", appendix B: all zeros.
+        let cipher = Aes256Gcm::new(&[0; KEY_LEN]);
+        let mut chunk = [0; 16];
+        let tag = cipher.seal(&[0; NONCE_LEN], &mut chunk);
+        assert_eq!(u128::from_be_bytes(chunk), 0xcea7_403d_4d60_6b6e_074e_c5d3_baf3_9d18);
+        assert_eq!(u128::from_be_bytes(tag), 0xd0d1_c8a7_9999_6bf0_265b_98b5_d48a_b919);
+    }
+
+    #[test]
+    fn a_chunk_that_does_not_open_stays_sealed() {
+        let cipher = Aes256Gcm::new(&[1; KEY_LEN]);
+        let mut chunk = *b"a face";
+        let mut tag = cipher.seal(&[2; NONCE_LEN], &mut chunk);
+        let sealed = chunk;
+        tag[0] ^= 1;
+        assert!(cipher.open(&[2; NONCE_LEN], &mut chunk, &tag).is_err());
+        assert_eq!(chunk, sealed);
+        tag[0] ^= 1;
+        assert!(cipher.open(&[3; NONCE_LEN], &mut chunk, &tag).is_err());
+        cipher.open(&[2; NONCE_LEN], &mut chunk, &tag).unwrap();
+        assert_eq!(&chunk, b"a face");
+    }
+}

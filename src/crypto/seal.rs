@@ -1,0 +1,330 @@
+//! Sealing: C2SP chunked-encryption in its instance Cobblestone-256 (SHA-512, AES-256-GCM, chunks of 16 KiB).
+//!
+//! It seals parts, ledger rows and keyring files. The format commits to key and context, authenticates the length and
+//! tells which part of an opening failed. `salt ‖ commitment ‖ chunks`, each chunk followed by its tag:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 24 | salt, random |
+//! | 32 | commitment to the input key, the salt and the context |
+//! | 16 384 + 16 | each full chunk: nonce = base nonce ⊕ number of the chunk |
+//! | 0 to 16 383, + 16 | the last chunk: always there and always short, so that a cut is seen |
+//!
+//! AEAD key (32 bytes) ‖ base nonce (12) ‖ commitment (32) = HKDF-Expand(SHA-512, input key,
+//! `c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM` ‖ 0 ‖ salt ‖ context).
+//!
+//! A part never leaves here as plaintext for release without a [`PartPermit`] that its opening uses up.
+
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::aead::{Aead, Aes256Gcm, BadTag, KEY_LEN, NONCE_LEN, TAG_LEN};
+use super::random::{self, RandomError};
+use super::secret::Secret;
+use crate::domain::policy::PartPermit;
+
+const INFO: &[u8] = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0";
+const SALT_LEN: usize = 24;
+const COMMITMENT_LEN: usize = 32;
+/// Bytes of plaintext in every chunk but the last.
+const CHUNK_LEN: usize = 16 << 10;
+const SEALED_CHUNK_LEN: usize = CHUNK_LEN + TAG_LEN;
+
+/// Why sealed bytes do not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The end is missing.
+    #[error("the sealed bytes are cut short")]
+    Truncated,
+    /// They were not sealed under this key, salt and context.
+    #[error("the sealed bytes belong to another key or context")]
+    Commitment,
+    /// A chunk was changed.
+    #[error("a sealed chunk was changed")]
+    Tag,
+}
+
+/// The salt of one sealing: with it, a key seals any number of messages. Used twice under the same key and context it
+/// gives both messages away, hence neither `Clone` nor `Copy`.
+#[derive(Debug)]
+pub struct Salt([u8; SALT_LEN]);
+
+impl Salt {
+    /// A fresh random salt.
+    ///
+    /// # Errors
+    /// When the operating system gives no random bytes.
+    pub fn random() -> Result<Self, RandomError> {
+        random::array().map(Self)
+    }
+
+    /// A salt made elsewhere: of a test vector.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; SALT_LEN]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// Opened bytes, wiped when dropped. `AsRef` lets a transport own them without a copy.
+#[expect(missing_debug_implementations, reason = "plaintext is never printed")]
+pub struct Plaintext(Zeroizing<Vec<u8>>);
+
+impl Plaintext {
+    /// The bytes.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Vec<u8>> for Plaintext {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+}
+
+impl AsRef<[u8]> for Plaintext {
+    fn as_ref(&self) -> &[u8] {
+        self.expose()
+    }
+}
+
+/// The key of one part of a record. It opens nothing by itself, and nobody else gets to see it.
+#[expect(missing_debug_implementations, reason = "a secret is never printed")]
+pub struct PartKey {
+    part: u16,
+    secret: Secret,
+}
+
+impl PartKey {
+    /// The key of the record's part with this number, from the record's leaf in the key tree.
+    #[must_use]
+    pub fn derive(leaf: &Secret, part: u16) -> Self {
+        Self { part, secret: leaf.derive(&[b"idvault/part/v1", &part.to_be_bytes()]) }
+    }
+
+    /// The secret, if this is the key of `part`.
+    fn of(&self, part: u8) -> Result<&Secret, OpenError> {
+        if self.part == u16::from(part) { Ok(&self.secret) } else { Err(OpenError::Commitment) }
+    }
+}
+
+/// The bytes that `plaintext_len` bytes take when sealed.
+#[must_use]
+pub fn sealed_len(plaintext_len: u64) -> u64 {
+    const PREFIX_LEN: u64 = 24 + 32;
+    const CHUNK_LEN: u64 = 16 << 10;
+    const TAG_LEN: u64 = 16;
+    let tags = (plaintext_len / CHUNK_LEN).saturating_add(1).saturating_mul(TAG_LEN);
+    PREFIX_LEN.saturating_add(plaintext_len).saturating_add(tags)
+}
+
+/// Seals a part.
+#[must_use]
+pub fn seal_part(key: &PartKey, salt: &Salt, context: &[u8], plaintext: &[u8]) -> Vec<u8> {
+    seal(&key.secret, salt, context, plaintext)
+}
+
+/// Opens a part for the release that `permit` allows, and uses the permit up.
+///
+/// # Errors
+/// When the part is damaged or not that of this key and context, or the key is not that of the permitted part.
+#[expect(clippy::needless_pass_by_value, reason = "a permit opens one part, once")]
+pub fn open_part(permit: PartPermit, key: &PartKey, context: &[u8], sealed: &[u8]) -> Result<Plaintext, OpenError> {
+    open(key.of(permit.part())?, context, sealed)
+}
+
+/// Checks that a part would open, and yields none of it.
+///
+/// # Errors
+/// When it would not.
+pub fn check(key: &PartKey, context: &[u8], sealed: &[u8]) -> Result<(), OpenError> {
+    open(&key.secret, context, sealed).map(drop)
+}
+
+/// Seals what is not a part: a ledger row or a keyring file. Without limit but memory: the format's is 2^38 chunks.
+#[must_use]
+pub fn seal(key: &Secret, salt: &Salt, context: &[u8], plaintext: &[u8]) -> Vec<u8> {
+    let stream = Stream::new(key, &salt.0, context);
+    let capacity = u64::try_from(plaintext.len()).map(sealed_len).and_then(usize::try_from);
+    let mut out = Vec::with_capacity(capacity.unwrap_or_default());
+    out.extend_from_slice(&salt.0);
+    out.extend_from_slice(&stream.commitment);
+    let empty_end = plaintext.len().is_multiple_of(CHUNK_LEN).then_some(&[][..]);
+    for (number, chunk) in (0..).zip(plaintext.chunks(CHUNK_LEN).chain(empty_end)) {
+        stream.seal_chunk(number, chunk, &mut out);
+    }
+    out
+}
+
+/// Opens what is not a part.
+///
+/// # Errors
+/// When it is damaged, or was sealed under another key or context.
+pub fn open(key: &Secret, context: &[u8], sealed: &[u8]) -> Result<Plaintext, OpenError> {
+    let (salt, rest) = sealed.split_first_chunk().ok_or(OpenError::Truncated)?;
+    let (commitment, body) = rest.split_first_chunk::<COMMITMENT_LEN>().ok_or(OpenError::Truncated)?;
+    let stream = Stream::new(key, salt, context);
+    if !bool::from(stream.commitment.ct_eq(commitment)) {
+        return Err(OpenError::Commitment);
+    }
+    let chunks = body.chunks_exact(SEALED_CHUNK_LEN);
+    let last = chunks.remainder();
+    // The last chunk first: what was cut short is refused before any of it is decrypted. Both buffers are reserved whole,
+    // so that no growing leaves plaintext behind.
+    let mut end = Plaintext::from(Vec::with_capacity(last.len()));
+    let count = u64::try_from(chunks.len()).unwrap_or(u64::MAX);
+    stream.open_chunk(count, last, &mut end.0)?;
+    let mut out = Plaintext::from(Vec::with_capacity(body.len()));
+    for (number, chunk) in (0..).zip(chunks) {
+        stream.open_chunk(number, chunk, &mut out.0)?;
+    }
+    out.0.extend_from_slice(end.expose());
+    Ok(out)
+}
+
+/// What a key, a salt and a context give for one message.
+struct Stream {
+    cipher: Aes256Gcm,
+    base_nonce: [u8; NONCE_LEN],
+    commitment: [u8; COMMITMENT_LEN],
+}
+
+impl Stream {
+    fn new(key: &Secret, salt: &[u8; SALT_LEN], context: &[u8]) -> Self {
+        let mut derived = Zeroizing::new([0; KEY_LEN + NONCE_LEN + COMMITMENT_LEN]);
+        key.expand(&[INFO, salt, context], &mut *derived);
+        let mut aead_key = Zeroizing::new([0; KEY_LEN]);
+        let (mut base_nonce, mut commitment) = ([0; NONCE_LEN], [0; COMMITMENT_LEN]);
+        let fields = aead_key.iter_mut().chain(&mut base_nonce).chain(&mut commitment);
+        for (field, byte) in fields.zip(&*derived) {
+            *field = *byte;
+        }
+        Self { cipher: Aes256Gcm::new(&aead_key), base_nonce, commitment }
+    }
+
+    fn nonce(&self, number: u64) -> [u8; NONCE_LEN] {
+        let mut nonce = self.base_nonce;
+        for (byte, counter) in nonce.iter_mut().rev().zip(number.to_le_bytes()) {
+            *byte ^= counter;
+        }
+        nonce
+    }
+
+    /// Appends `chunk`, sealed.
+    fn seal_chunk(&self, number: u64, chunk: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(chunk);
+        let tag = self.cipher.seal(&self.nonce(number), out.split_at_mut(start).1);
+        out.extend_from_slice(&tag);
+    }
+
+    /// Appends what is sealed in `chunk`.
+    fn open_chunk(&self, number: u64, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), OpenError> {
+        let (chunk, tag) = chunk.split_last_chunk().ok_or(OpenError::Truncated)?;
+        let start = out.len();
+        out.extend_from_slice(chunk);
+        self.cipher.open(&self.nonce(number), out.split_at_mut(start).1, tag).map_err(|BadTag| OpenError::Tag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PREFIX_LEN: usize = SALT_LEN + COMMITMENT_LEN;
+    const CONTEXT: &[u8] = b"context";
+
+    fn key() -> Secret {
+        Secret::build(|key| key.fill(7))
+    }
+
+    fn sealed(plaintext: &[u8]) -> Vec<u8> {
+        seal(&key(), &Salt::from_bytes([9; SALT_LEN]), CONTEXT, plaintext)
+    }
+
+    fn error(sealed: &[u8]) -> Option<OpenError> {
+        open(&key(), CONTEXT, sealed).err()
+    }
+
+    /// Lengths around the borders of chunks.
+    fn lengths() -> impl Strategy<Value = usize> {
+        prop_oneof![0_usize..100, CHUNK_LEN - 2..CHUNK_LEN + 3, 2 * CHUNK_LEN - 2..2 * CHUNK_LEN + 3, 0_usize..70_000]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_was_sealed_opens(length in lengths(), fill: u8, context: Vec<u8>, salt: [u8; SALT_LEN]) {
+            let plaintext: Vec<u8> = (0..length).map(|at| fill ^ at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect();
+            let sealed = seal(&key(), &Salt::from_bytes(salt), &context, &plaintext);
+            prop_assert_eq!(u64::try_from(sealed.len()).unwrap(), sealed_len(u64::try_from(length).unwrap()));
+            let opened = open(&key(), &context, &sealed).ok().unwrap();
+            prop_assert_eq!(opened.expose(), plaintext);
+        }
+
+        #[test]
+        fn a_flipped_bit_is_refused(length in lengths(), at: prop::sample::Index, bit in 0_u32..8) {
+            let mut sealed = sealed(&vec![3; length]);
+            let at = at.index(sealed.len());
+            sealed[at] ^= 1 << bit;
+            prop_assert_eq!(error(&sealed), Some(if at < PREFIX_LEN { OpenError::Commitment } else { OpenError::Tag }));
+        }
+
+        #[test]
+        fn another_length_is_refused(length in lengths(), at: prop::sample::Index, more in 1_usize..40_000) {
+            let mut sealed = sealed(&vec![3; length]);
+            prop_assert!(error(&sealed[..at.index(sealed.len())]).is_some());
+            sealed.extend(vec![0; more]);
+            prop_assert!(error(&sealed).is_some());
+        }
+
+        #[test]
+        fn another_key_or_context_is_refused(other: [u8; 32], context: Vec<u8>) {
+            let sealed = sealed(b"a face");
+            let other = Secret::build(|key| *key = other);
+            prop_assert_eq!(open(&other, CONTEXT, &sealed).err(), Some(OpenError::Commitment));
+            prop_assume!(context != CONTEXT);
+            prop_assert_eq!(open(&key(), &context, &sealed).err(), Some(OpenError::Commitment));
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_small_message_is_refused() {
+        let sealed = sealed(b"a face");
+        for at in 0..sealed.len() {
+            for bit in 0..8 {
+                let mut flipped = sealed.clone();
+                flipped[at] ^= 1 << bit;
+                assert!(error(&flipped).is_some(), "bit {bit} of byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_keep_their_place() {
+        let sealed = sealed(&[vec![1; CHUNK_LEN], vec![2; CHUNK_LEN], vec![3; 5]].concat());
+        let (prefix, body) = sealed.split_at(PREFIX_LEN);
+        let chunks: Vec<_> = body.chunks(SEALED_CHUNK_LEN).collect();
+        let arranged = |order: &[usize]| [prefix.to_vec(), order.iter().flat_map(|at| chunks[*at].to_vec()).collect()].concat();
+        assert_eq!(error(&arranged(&[0, 1, 2])), None);
+        for order in [&[1, 0, 2][..], &[0, 2], &[1, 2], &[0, 0, 1, 2], &[2]] {
+            assert_eq!(error(&arranged(order)), Some(OpenError::Tag), "{order:?}");
+        }
+        assert_eq!(error(&arranged(&[0, 1])), Some(OpenError::Truncated));
+        assert_eq!(error(prefix), Some(OpenError::Truncated));
+    }
+
+    #[test]
+    fn a_part_opens_under_its_own_key_only() {
+        let (face, document) = (PartKey::derive(&key(), 0), PartKey::derive(&key(), 1));
+        let sealed = seal_part(&face, &Salt::random().unwrap(), CONTEXT, b"a face");
+        assert_eq!(check(&face, CONTEXT, &sealed), Ok(()));
+        assert_eq!(check(&document, CONTEXT, &sealed), Err(OpenError::Commitment));
+        assert_eq!(open(face.of(0).ok().unwrap(), CONTEXT, &sealed).ok().unwrap().as_ref(), b"a face");
+        assert_eq!(face.of(1).err(), Some(OpenError::Commitment));
+    }
+}

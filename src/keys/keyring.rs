@@ -1,0 +1,368 @@
+//! The keyring: the key tree of every hour, kept on disk so that any of it can be forgotten.
+//!
+//! The head holds the seeds of whole hours, the key of each punctured hour's page, and the vault's own keys. One root seals
+//! exactly one head. A commit writes a new head (and the pages that changed) under a fresh root and then replaces the root:
+//! from there on everything that older heads held and this one does not is gone for whoever holds every file there ever was.
+//!
+//! The keyring never decides what is forgotten, and never goes on after a failure: what reached the medium is found out at
+//! the next start.
+
+pub mod format;
+mod state;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::crypto::random::RandomError;
+use crate::crypto::secret::Secret;
+use crate::domain::ids::{Hour, Place, Serial, VaultId};
+use crate::files;
+use crate::keys::root::{Custody, Root};
+use crate::keys::tree::Tree;
+use format::{HEARTBEAT_LEN, Head, HourKey, ServiceKeys};
+use state::State;
+
+/// How many serials a commit sets aside for the run.
+const SERIAL_RESERVE: u64 = 1 << 22;
+
+/// Why the keyring cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// No head opens with a root of the cell.
+    #[error("no keyring head opens with the root: the root cell and the keyring do not belong together, or one is damaged")]
+    NotOpened,
+    /// A page that the head names is not there or does not open.
+    #[error("the keyring page of hour {0} is missing or damaged")]
+    PageDamaged(Hour),
+    /// The head has outgrown its slot.
+    #[error("the keyring head does not fit its slot")]
+    HeadTooLarge,
+    /// What was read back from the medium still covers a serial that was to go.
+    #[error("the keyring read back from the medium still holds what was to be forgotten")]
+    NotForgotten,
+    /// The hour has no keys: it is over, or too far ahead.
+    #[error("the hour has no keys")]
+    NoSuchHour,
+    /// The keyring was closed after a failure.
+    #[error("the keyring is closed")]
+    Closed,
+    /// The system gave no random bytes.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// A file could not be read or written.
+    #[error("the keyring's disk: {0}")]
+    Disk(#[from] io::Error),
+}
+
+/// Where a commit stands: the steps of a shred that a crash may fall between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Steps 0 and 1: the records are marked, in memory and in the ledger.
+    Marked,
+    /// Step 2: the new pages and head are on the medium, sealed under the new root.
+    Written,
+    /// Step 3, the commit point: the new root is durable, the old one still there.
+    Durable,
+    /// Step 3 done: only the new root is left.
+    Settled,
+    /// Step 4: the rows are gone.
+    Finished,
+}
+
+/// What a commit changes.
+#[derive(Debug)]
+pub struct Change<'a> {
+    /// Records to be forgotten.
+    pub punctures: &'a [Place],
+    /// Hours up to this one are forgotten whole, and hours after it are planted.
+    pub over: Hour,
+    /// How many hours ahead of `over` are planted.
+    pub horizon: u32,
+    /// Two-year rows due before this month are forgotten, and the months after it are planted.
+    pub month: u16,
+    /// How many months ahead are planted.
+    pub months: u16,
+    /// The trusted time.
+    pub heartbeat: [u8; HEARTBEAT_LEN],
+}
+
+/// The keyring of a running vault.
+#[expect(missing_debug_implementations, reason = "holds secrets")]
+pub struct Keyring {
+    dir: PathBuf,
+    vault: VaultId,
+    state: Mutex<State>,
+    /// Signalled when a commit ends: serials and hours that uploads wait for may be there.
+    committed: Condvar,
+    /// Held by the one commit under way.
+    custody: Mutex<Box<dyn Custody>>,
+}
+
+impl Keyring {
+    /// Makes the keyring of a new vault in `dir` and puts its first root into the empty cell.
+    ///
+    /// # Errors
+    /// When the disk or the custody fails.
+    pub fn create(dir: &Path, vault: &VaultId, custody: Box<dyn Custody>, change: &Change<'_>) -> Result<Self, KeyringError> {
+        files::make_dir(dir)?;
+        let service = ServiceKeys { index: Secret::random()?, ledger: Secret::random()?, clock: Secret::random()? };
+        let head =
+            Head { generation: 0, serial_limit: 0, heartbeat: change.heartbeat, service, months: Vec::new(), hours: Vec::new() };
+        let keyring = Self::with(dir, vault, custody, State::new(head, BTreeMap::new()));
+        keyring.commit(change, &|_| ())?;
+        Ok(keyring)
+    }
+
+    /// Opens the keyring in `dir` with the newest root whose head opens, and destroys every other root.
+    ///
+    /// No serial can be drawn until the first commit has set some aside, after [`Keyring::mark_used`].
+    ///
+    /// # Errors
+    /// When no head opens, a page is damaged, or the disk or the custody fails.
+    pub fn open(dir: &Path, vault: &VaultId, mut custody: Box<dyn Custody>) -> Result<Self, KeyringError> {
+        let head = custody.roots()?.iter().find_map(|root| read_head(dir, vault, root)).ok_or(KeyringError::NotOpened)?;
+        custody.settle(head.generation)?;
+        let mut trees = BTreeMap::new();
+        for (hour, key) in &head.hours {
+            if let Some(tree) = read_page(dir, vault, *hour, key)? {
+                trees.insert(*hour, tree);
+            }
+        }
+        let keyring = Self::with(dir, vault, custody, State::new(head, trees));
+        keyring.remove_stray_pages()?;
+        Ok(keyring)
+    }
+
+    fn with(dir: &Path, vault: &VaultId, custody: Box<dyn Custody>, state: State) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            vault: vault.clone(),
+            state: Mutex::new(state),
+            committed: Condvar::new(),
+            custody: Mutex::new(custody),
+        }
+    }
+
+    /// Draws a serial in `hour` for a new record, with its leaf. Waits while a commit plants or no serial is set aside.
+    ///
+    /// # Errors
+    /// When the hour has no keys, or the keyring was closed.
+    pub fn draw(&self, hour: Hour) -> Result<(Place, Secret), KeyringError> {
+        let mut state = self.state.lock();
+        loop {
+            if state.closed {
+                return Err(KeyringError::Closed);
+            }
+            let (planting, exhausted) = (state.planting, state.next_serial >= state.serial_limit);
+            let keys = state.hours.get_mut(&hour).ok_or(KeyringError::NoSuchHour)?;
+            if !exhausted && (keys.used || !planting) {
+                keys.used = true;
+                break;
+            }
+            self.committed.wait(&mut state);
+        }
+        let serial = Serial::new(state.next_serial).ok_or(KeyringError::NoSuchHour)?;
+        state.next_serial = state.next_serial.saturating_add(1);
+        let leaf = state.hours.get(&hour).and_then(|keys| keys.tree.leaf(serial)).ok_or(KeyringError::NoSuchHour)?;
+        Ok((Place { hour, serial }, leaf))
+    }
+
+    /// Gives up a serial whose record did not come to be: it is forgotten with the next commit.
+    pub fn abandon(&self, place: Place) {
+        self.state.lock().abandoned.push(place);
+    }
+
+    /// The leaf of a record, or `None` when it is gone.
+    #[must_use]
+    pub fn leaf(&self, place: Place) -> Option<Secret> {
+        self.state.lock().hours.get(&place.hour)?.tree.leaf(place.serial)
+    }
+
+    /// Whether a record's leaf is still there.
+    #[must_use]
+    pub fn covers(&self, place: Place) -> bool {
+        self.state.lock().hours.get(&place.hour).is_some_and(|keys| keys.tree.covers(place.serial))
+    }
+
+    /// Says that records live in this hour, so that no commit gives it a fresh seed.
+    pub fn mark_used(&self, hour: Hour) {
+        if let Some(keys) = self.state.lock().hours.get_mut(&hour) {
+            keys.used = true;
+        }
+    }
+
+    /// The first hour that still has keys.
+    #[must_use]
+    pub fn first_hour(&self) -> Option<Hour> {
+        self.state.lock().hours.keys().next().copied()
+    }
+
+    /// The generation of the head on disk.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.state.lock().generation
+    }
+
+    /// The heartbeat saved with the last commit.
+    #[must_use]
+    pub fn heartbeat(&self) -> [u8; HEARTBEAT_LEN] {
+        self.state.lock().heartbeat
+    }
+
+    /// Whether half of the serials set aside are used, so that a commit should set aside more.
+    #[must_use]
+    pub fn runs_low(&self) -> bool {
+        let state = self.state.lock();
+        state.serial_limit.saturating_sub(state.next_serial) < SERIAL_RESERVE / 2
+    }
+
+    /// A copy of the key that hashes names in ledger keys.
+    #[must_use]
+    pub fn index_key(&self) -> Secret {
+        copy(&self.state.lock().service.index)
+    }
+
+    /// A copy of the key that seals ledger rows.
+    #[must_use]
+    pub fn ledger_key(&self) -> Secret {
+        copy(&self.state.lock().service.ledger)
+    }
+
+    /// A copy of the key that authenticates the saved clock.
+    #[must_use]
+    pub fn clock_key(&self) -> Secret {
+        copy(&self.state.lock().service.clock)
+    }
+
+    /// A copy of the key of a month of two-year rows, or `None` when the month is over or too far ahead.
+    #[must_use]
+    pub fn month_key(&self, month: u16) -> Option<Secret> {
+        self.state.lock().months.get(&month).map(copy)
+    }
+
+    /// Refuses all further work, and releases those who wait for serials.
+    pub fn close(&self) {
+        self.state.lock().closed = true;
+        self.committed.notify_all();
+    }
+
+    /// Forgets what `change` names, durably: steps 2 and 3 of a shred. Returns the new generation.
+    ///
+    /// # Errors
+    /// When anything fails; the keyring is then closed, since nobody knows which head the medium holds.
+    pub fn commit(&self, change: &Change<'_>, reached: &dyn Fn(Step)) -> Result<u64, KeyringError> {
+        let mut custody = self.custody.lock();
+        let outcome = self.commit_with(custody.as_mut(), change, reached);
+        if outcome.is_err() {
+            self.close();
+        }
+        outcome
+    }
+
+    fn commit_with(&self, custody: &mut dyn Custody, change: &Change<'_>, reached: &dyn Fn(Step)) -> Result<u64, KeyringError> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(KeyringError::Closed);
+        }
+        let root = Root::fresh(state.generation.saturating_add(1))?;
+        let serial_limit = state.next_serial.saturating_add(SERIAL_RESERVE);
+        let forgotten = state.forget(change, root.generation)?;
+        state.plant(change)?;
+        state.planting = true;
+        let mut pages = Vec::new();
+        for (hour, tree, key) in forgotten.hours.iter().filter_map(|hour| state.page_of(*hour)) {
+            let page = format::seal_page(tree, &self.vault, (hour, root.generation), key)?;
+            pages.push((page_path(&self.dir, hour, root.generation), page));
+        }
+        let head = state.head(root.generation, serial_limit, change.heartbeat)?;
+        let slot = format::seal_head(&head, &self.vault, &root.secret)?.ok_or(KeyringError::HeadTooLarge)?;
+        drop(head);
+        drop(state);
+
+        // 2. New pages and the new head, sealed under the new root, are on the medium and open from there.
+        for (path, page) in &pages {
+            files::write_and_verify(&files::open_rw(path)?, page, 0)?;
+        }
+        files::write_and_verify(&files::open_rw(&head_path(&self.dir, root.generation))?, &slot, 0)?;
+        File::open(&self.dir)?.sync_all()?;
+        self.verify(&root, &forgotten.places, change.over)?;
+        reached(Step::Written);
+
+        // 3. Commit point: the new root is durable; then the old one is destroyed.
+        custody.put(&root)?;
+        reached(Step::Durable);
+        custody.settle(root.generation)?;
+        reached(Step::Settled);
+
+        let mut state = self.state.lock();
+        state.generation = root.generation;
+        state.serial_limit = serial_limit;
+        state.heartbeat = change.heartbeat;
+        state.planting = false;
+        drop(state);
+        self.committed.notify_all();
+        for (hour, generation) in forgotten.pages {
+            fs::remove_file(page_path(&self.dir, hour, generation))?;
+        }
+        Ok(root.generation)
+    }
+
+    /// Reads the new head and pages back from the medium and makes sure that they hold nothing that was to go.
+    fn verify(&self, root: &Root, forgotten: &[Place], over: Hour) -> Result<(), KeyringError> {
+        let head = read_head(&self.dir, &self.vault, root).ok_or(KeyringError::NotOpened)?;
+        for (hour, key) in &head.hours {
+            let mut serials = forgotten.iter().filter(|place| place.hour == *hour).map(|place| place.serial).peekable();
+            if *hour <= over {
+                return Err(KeyringError::NotForgotten);
+            }
+            if serials.peek().is_some() {
+                let tree = read_page(&self.dir, &self.vault, *hour, key)?.ok_or(KeyringError::NotForgotten)?;
+                if serials.any(|serial| tree.covers(serial)) {
+                    return Err(KeyringError::NotForgotten);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes pages that the head does not name: of commits that did not happen, or that a crash left behind.
+    fn remove_stray_pages(&self) -> Result<(), KeyringError> {
+        let named: Vec<_> = self.state.lock().pages().map(|(hour, generation)| page_path(&self.dir, hour, generation)).collect();
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "page") && !named.contains(&path) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn copy(secret: &Secret) -> Secret {
+    Secret::build(|bytes| bytes.copy_from_slice(secret.expose()))
+}
+
+fn head_path(dir: &Path, generation: u64) -> PathBuf {
+    dir.join(format!("head.{}", generation & 1))
+}
+
+fn page_path(dir: &Path, hour: Hour, generation: u64) -> PathBuf {
+    dir.join(format!("{hour}-{generation}.page"))
+}
+
+/// The head of this root's generation, if it is there and opens.
+fn read_head(dir: &Path, vault: &VaultId, root: &Root) -> Option<Head<Secret>> {
+    let slot = fs::read(head_path(dir, root.generation)).ok()?;
+    format::open_head(&slot, vault, &root.secret).filter(|head| head.generation == root.generation)
+}
+
+/// The tree of an hour's page, or `None` where the hour has none.
+fn read_page(dir: &Path, vault: &VaultId, hour: Hour, key: &HourKey<Secret>) -> Result<Option<Tree>, KeyringError> {
+    let HourKey::Page { generation, key } = key else { return Ok(None) };
+    let sealed = fs::read(page_path(dir, hour, *generation))?;
+    format::open_page(&sealed, vault, (hour, *generation), key).map(Some).ok_or(KeyringError::PageDamaged(hour))
+}

@@ -1,0 +1,266 @@
+//! The keyring's files: the head and its pages, encoded and sealed.
+//!
+//! A head slot, all numbers big-endian: magic `IDVHEAD1`, generation (8 bytes), length of the sealed head (4), the sealed
+//! head, zeros. The head is sealed under its root and a page under the key that its head holds for it, both with the
+//! function that seals parts, so that a wrong key fails on the commitment. `docs/format.md` has the byte tables.
+
+use std::borrow::Borrow;
+
+use zeroize::Zeroizing;
+
+use crate::crypto::random::RandomError;
+use crate::crypto::seal::{self, Salt};
+use crate::crypto::secret::Secret;
+use crate::domain::ids::{Hour, VaultId};
+use crate::keys::tree::Tree;
+
+/// The bytes of a head slot.
+pub const HEAD_SLOT_LEN: usize = 64 << 10;
+/// The bytes of a saved clock reading, which the keyring keeps without reading it.
+pub const HEARTBEAT_LEN: usize = 40;
+
+const MAGIC: [u8; 8] = *b"IDVHEAD1";
+const VERSION: u8 = 1;
+const SEED: u8 = 0;
+const PAGE: u8 = 1;
+const SECRET_LEN: usize = 32;
+
+/// What a head holds. `S` is a secret: borrowed to be written, owned once read.
+#[expect(missing_debug_implementations, reason = "holds secrets")]
+pub struct Head<S> {
+    /// Which head this is; rises with every commit.
+    pub generation: u64,
+    /// The first serial that no run before has used.
+    pub serial_limit: u64,
+    /// The trusted time at the commit.
+    pub heartbeat: [u8; HEARTBEAT_LEN],
+    /// The keys of the vault itself.
+    pub service: ServiceKeys<S>,
+    /// The key of each month of two-year rows, by month since January 1970.
+    pub months: Vec<(u16, S)>,
+    /// The keys of each hour of expiry.
+    pub hours: Vec<(Hour, HourKey<S>)>,
+}
+
+/// Keys that live as long as the vault.
+#[expect(missing_debug_implementations, reason = "holds secrets")]
+pub struct ServiceKeys<S> {
+    /// Hashes names that appear in ledger keys.
+    pub index: S,
+    /// Seals ledger rows.
+    pub ledger: S,
+    /// Authenticates the saved clock.
+    pub clock: S,
+}
+
+/// How an hour's tree is kept.
+#[expect(missing_debug_implementations, reason = "holds secrets")]
+pub enum HourKey<S> {
+    /// Whole: its seed.
+    Seed(S),
+    /// Punctured: the frontier is in the page written by the commit of this generation, sealed under this key.
+    Page {
+        /// Which version of the page.
+        generation: u64,
+        /// What opens it.
+        key: S,
+    },
+}
+
+/// The bytes of a head slot, or `None` if the head does not fit.
+///
+/// # Errors
+/// When the system gives no random bytes.
+pub fn seal_head<S: Borrow<Secret>>(head: &Head<S>, vault: &VaultId, root: &Secret) -> Result<Option<Vec<u8>>, RandomError> {
+    let sealed = seal::seal(root, &Salt::random()?, &head_context(vault, head.generation), &encode_head(head));
+    let mut slot = Vec::with_capacity(HEAD_SLOT_LEN);
+    slot.extend_from_slice(&MAGIC);
+    slot.extend_from_slice(&head.generation.to_be_bytes());
+    slot.extend_from_slice(&u32::try_from(sealed.len()).unwrap_or(u32::MAX).to_be_bytes());
+    slot.extend_from_slice(&sealed);
+    if slot.len() > HEAD_SLOT_LEN {
+        return Ok(None);
+    }
+    slot.resize(HEAD_SLOT_LEN, 0);
+    Ok(Some(slot))
+}
+
+/// The head in a slot, if this root sealed it for this vault.
+#[must_use]
+pub fn open_head(slot: &[u8], vault: &VaultId, root: &Secret) -> Option<Head<Secret>> {
+    let (generation, rest) = slot.strip_prefix(&MAGIC)?.split_first_chunk()?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let sealed = rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    let generation = u64::from_be_bytes(*generation);
+    let plaintext = seal::open(root, &head_context(vault, generation), sealed).ok()?;
+    decode_head(generation, plaintext.expose())
+}
+
+/// The sealed page with the frontier of a punctured hour.
+///
+/// # Errors
+/// When the system gives no random bytes.
+pub fn seal_page(tree: &Tree, vault: &VaultId, page: (Hour, u64), key: &Secret) -> Result<Vec<u8>, RandomError> {
+    const NODE_LEN: usize = 8 + 1 + SECRET_LEN;
+    let mut plaintext = Zeroizing::new(Vec::with_capacity(tree.len().saturating_mul(NODE_LEN).saturating_add(1)));
+    plaintext.push(VERSION);
+    for (prefix, depth, node) in tree.frontier() {
+        plaintext.extend_from_slice(&prefix.to_be_bytes());
+        plaintext.push(u8::try_from(depth).unwrap_or(u8::MAX));
+        plaintext.extend_from_slice(node.expose());
+    }
+    Ok(seal::seal(key, &Salt::random()?, &page_context(vault, page), &plaintext))
+}
+
+/// The tree in a page, if this key sealed it as this page of this vault.
+#[must_use]
+pub fn open_page(sealed: &[u8], vault: &VaultId, page: (Hour, u64), key: &Secret) -> Option<Tree> {
+    let plaintext = seal::open(key, &page_context(vault, page), sealed).ok()?;
+    let mut reader = Reader(plaintext.expose());
+    reader.version()?;
+    let mut nodes = Vec::new();
+    while !reader.0.is_empty() {
+        nodes.push((u64::from_be_bytes(reader.array()?), u32::from(u8::from_be_bytes(reader.array()?)), reader.secret()?));
+    }
+    Tree::from_frontier(nodes).ok()
+}
+
+fn head_context(vault: &VaultId, generation: u64) -> Vec<u8> {
+    [&b"idvault/keyring-head/v1"[..], &generation.to_be_bytes(), vault.as_str().as_bytes()].concat()
+}
+
+fn page_context(vault: &VaultId, (hour, generation): (Hour, u64)) -> Vec<u8> {
+    [&b"idvault/keyring-page/v1"[..], &hour.number().to_be_bytes(), &generation.to_be_bytes(), vault.as_str().as_bytes()].concat()
+}
+
+fn encode_head<S: Borrow<Secret>>(head: &Head<S>) -> Zeroizing<Vec<u8>> {
+    // Reserved whole, so that no growing leaves a copy of secrets behind.
+    let mut out = Zeroizing::new(Vec::with_capacity(HEAD_SLOT_LEN.saturating_mul(2)));
+    out.push(VERSION);
+    out.extend_from_slice(&head.serial_limit.to_be_bytes());
+    out.extend_from_slice(&head.heartbeat);
+    for key in [&head.service.index, &head.service.ledger, &head.service.clock] {
+        out.extend_from_slice(key.borrow().expose());
+    }
+    out.extend_from_slice(&u16::try_from(head.months.len()).unwrap_or(u16::MAX).to_be_bytes());
+    for (month, key) in &head.months {
+        out.extend_from_slice(&month.to_be_bytes());
+        out.extend_from_slice(key.borrow().expose());
+    }
+    for (hour, key) in &head.hours {
+        out.extend_from_slice(&hour.number().to_be_bytes());
+        match key {
+            HourKey::Seed(seed) => {
+                out.push(SEED);
+                out.extend_from_slice(seed.borrow().expose());
+            }
+            HourKey::Page { generation, key } => {
+                out.push(PAGE);
+                out.extend_from_slice(&generation.to_be_bytes());
+                out.extend_from_slice(key.borrow().expose());
+            }
+        }
+    }
+    out
+}
+
+fn decode_head(generation: u64, plaintext: &[u8]) -> Option<Head<Secret>> {
+    let mut reader = Reader(plaintext);
+    reader.version()?;
+    let serial_limit = u64::from_be_bytes(reader.array()?);
+    let heartbeat = reader.array()?;
+    let service = ServiceKeys { index: reader.secret()?, ledger: reader.secret()?, clock: reader.secret()? };
+    let mut months = Vec::new();
+    for _ in 0..u16::from_be_bytes(reader.array()?) {
+        months.push((u16::from_be_bytes(reader.array()?), reader.secret()?));
+    }
+    let mut hours = Vec::new();
+    while !reader.0.is_empty() {
+        let hour = Hour::new(u32::from_be_bytes(reader.array()?))?;
+        let key = match u8::from_be_bytes(reader.array()?) {
+            SEED => HourKey::Seed(reader.secret()?),
+            PAGE => HourKey::Page { generation: u64::from_be_bytes(reader.array()?), key: reader.secret()? },
+            _ => return None,
+        };
+        hours.push((hour, key));
+    }
+    Some(Head { generation, serial_limit, heartbeat, service, months, hours })
+}
+
+/// Reads fields off the front of decrypted bytes.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*array)
+    }
+
+    fn secret(&mut self) -> Option<Secret> {
+        let (secret, rest) = self.0.split_at_checked(SECRET_LEN)?;
+        self.0 = rest;
+        Secret::from_slice(secret)
+    }
+
+    fn version(&mut self) -> Option<()> {
+        (self.array()? == [VERSION]).then_some(())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
+mod tests {
+    use super::*;
+    use crate::domain::ids::Serial;
+
+    fn head(generation: u64, hours: u32) -> Head<Secret> {
+        let secret = || Secret::random().unwrap();
+        let key = |number| if number % 2 == 0 { HourKey::Seed(secret()) } else { HourKey::Page { generation: 3, key: secret() } };
+        Head {
+            generation,
+            serial_limit: 77,
+            heartbeat: [5; HEARTBEAT_LEN],
+            service: ServiceKeys { index: secret(), ledger: secret(), clock: secret() },
+            months: (0..27).map(|month| (600 + month, secret())).collect(),
+            hours: (0..hours).map(|number| (Hour::new(500_000 + number).unwrap(), key(number))).collect(),
+        }
+    }
+
+    #[test]
+    fn a_head_opens_as_itself_only() {
+        let (vault, other): (VaultId, VaultId) = ("hk-1".parse().unwrap(), "hk-2".parse().unwrap());
+        let (root, wrong) = (Secret::random().unwrap(), Secret::random().unwrap());
+        let head = head(9, 724);
+        let slot = seal_head(&head, &vault, &root).unwrap().unwrap();
+        let opened = open_head(&slot, &vault, &root).unwrap();
+        assert_eq!(*encode_head(&opened), *encode_head(&head));
+        assert_eq!(opened.generation, 9);
+        assert!(open_head(&slot, &vault, &wrong).is_none());
+        assert!(open_head(&slot, &other, &root).is_none());
+        let mut renumbered = slot.clone();
+        renumbered[15] ^= 1;
+        assert!(open_head(&renumbered, &vault, &root).is_none());
+    }
+
+    #[test]
+    fn a_head_that_does_not_fit_is_refused() {
+        let root = Secret::random().unwrap();
+        assert!(seal_head(&head(1, 3000), &"hk-1".parse().unwrap(), &root).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_page_opens_as_itself_only() {
+        let vault: VaultId = "hk-1".parse().unwrap();
+        let (key, hour) = (Secret::random().unwrap(), Hour::new(5).unwrap());
+        let (gone, alive) = (Serial::new(7).unwrap(), Serial::new(8).unwrap());
+        let mut tree = Tree::from_seed(Secret::random().unwrap());
+        tree.puncture(gone..=gone);
+        let page = seal_page(&tree, &vault, (hour, 4), &key).unwrap();
+        let opened = open_page(&page, &vault, (hour, 4), &key).unwrap();
+        assert_eq!(opened.leaf(alive).unwrap().expose(), tree.leaf(alive).unwrap().expose());
+        assert!(!opened.covers(gone));
+        assert!(open_page(&page, &vault, (hour, 5), &key).is_none());
+        assert!(open_page(&page, &vault, (hour.plus(1), 4), &key).is_none());
+    }
+}

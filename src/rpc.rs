@@ -1,0 +1,76 @@
+//! The API: who calls, what they ask in the domain's words, and what the vault's answers are on the wire.
+//!
+//! Nothing here decides over data and nothing here sees a key. Authorisation comes before validation; every use case runs
+//! off the async threads, where a client that hangs up cuts nothing short.
+
+mod caller;
+mod consents;
+mod convert;
+mod names;
+mod records;
+mod retention;
+mod status;
+mod tenants;
+mod training;
+
+pub use caller::{Callers, Role};
+
+use std::sync::Arc;
+
+use tonic::Status;
+
+use crate::proto;
+use crate::vault::Vault;
+use crate::vault::error::Error;
+
+/// The longest message that is received: 4 MiB of parts and the rest of their request.
+const MAX_MESSAGE_BYTES: usize = (4 << 20) + (64 << 10);
+
+/// The API over a vault.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "holds the vault")]
+pub struct Api {
+    vault: Arc<Vault>,
+    callers: Arc<Callers>,
+}
+
+impl Api {
+    /// The API over this vault for these callers.
+    #[must_use]
+    pub fn new(vault: Arc<Vault>, callers: Callers) -> Self {
+        Self { vault, callers: Arc::new(callers) }
+    }
+
+    /// All services.
+    #[must_use]
+    pub fn routes(self) -> tonic::service::Routes {
+        use proto::consent_service_server::ConsentServiceServer;
+        use proto::record_service_server::RecordServiceServer;
+        use proto::retention_service_server::RetentionServiceServer;
+        use proto::tenant_service_server::TenantServiceServer;
+        use proto::training_service_server::TrainingServiceServer;
+        let mut routes = tonic::service::RoutesBuilder::default();
+        routes
+            .add_service(TenantServiceServer::new(self.clone()))
+            .add_service(RecordServiceServer::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+            .add_service(ConsentServiceServer::new(self.clone()))
+            .add_service(TrainingServiceServer::new(self.clone()))
+            .add_service(RetentionServiceServer::new(self));
+        routes.routes()
+    }
+
+    /// Runs a use case off the async threads. One that fails stops the vault.
+    async fn run<T: Send + 'static>(
+        &self,
+        use_case: impl FnOnce(&Vault) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Status> {
+        let vault = Arc::clone(&self.vault);
+        let outcome = tokio::task::spawn_blocking(move || use_case(&vault)).await;
+        let error = match outcome {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => error,
+            Err(panic) => Error::Failed(panic.to_string()),
+        };
+        Err(self.vault.stop_if_failed(error).into())
+    }
+}

@@ -1,0 +1,53 @@
+//! `ConsentService`: receipts taken in, consents looked at and withdrawn.
+
+use tonic::{Request, Response, Status};
+
+use super::caller::Role;
+use super::{Api, convert, names};
+use crate::domain::purpose::PurposeSet;
+use crate::proto::consent_service_server::ConsentService;
+use crate::proto::{
+    GetConsentRequest, GetConsentResponse, RegisterConsentRequest, RegisterConsentResponse, WithdrawConsentRequest,
+    WithdrawConsentResponse,
+};
+
+#[tonic::async_trait]
+impl ConsentService for Api {
+    async fn register_consent(
+        &self,
+        request: Request<RegisterConsentRequest>,
+    ) -> Result<Response<RegisterConsentResponse>, Status> {
+        let caller = self.callers.identify(request.metadata())?;
+        let RegisterConsentRequest { parent, receipt } = request.into_inner();
+        caller.must_be_tenant_of(&parent, "parent", &[Role::PrivacyOfficer])?;
+        let tenant = names::tenant(&parent, "parent")?;
+        let consent = self.run(move |vault| vault.register_consent(&tenant, receipt)).await?;
+        Ok(Response::new(RegisterConsentResponse { consent: Some(convert::consent(&consent)) }))
+    }
+
+    async fn get_consent(&self, request: Request<GetConsentRequest>) -> Result<Response<GetConsentResponse>, Status> {
+        let caller = self.callers.identify(request.metadata())?;
+        let name = request.into_inner().name;
+        let tenant = caller.must_be_tenant_of(&name, "name", &[Role::PrivacyOfficer])?;
+        let id = names::consent(&name, "name")?;
+        let consent = self.run(move |vault| vault.consent(&tenant, id)).await?;
+        Ok(Response::new(GetConsentResponse { consent: Some(convert::consent(&consent)) }))
+    }
+
+    async fn withdraw_consent(
+        &self,
+        request: Request<WithdrawConsentRequest>,
+    ) -> Result<Response<WithdrawConsentResponse>, Status> {
+        let caller = self.callers.identify(request.metadata())?;
+        let WithdrawConsentRequest { name, purposes } = request.into_inner();
+        let tenant = caller.must_be_tenant_of(&name, "name", &[Role::PrivacyOfficer])?;
+        let id = names::consent(&name, "name")?;
+        let purposes: PurposeSet =
+            purposes.iter().map(|number| convert::purpose(*number, "purposes")).collect::<Result<_, _>>()?;
+        let (consent, destruction) = self.run(move |vault| vault.withdraw_consent(&tenant, id, purposes)).await?;
+        Ok(Response::new(WithdrawConsentResponse {
+            consent: Some(convert::consent(&consent)),
+            destruction: Some(convert::destruction(destruction)),
+        }))
+    }
+}

@@ -1,0 +1,170 @@
+//! `TrainingService`: jobs asked for and approved, snapshots, and the stream of records.
+
+use std::pin::Pin;
+
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::caller::{Caller, Role};
+use super::status::Denied;
+use super::{Api, convert, names};
+use crate::domain::ids::JobId;
+use crate::domain::job::{ApproverRole, Job};
+use crate::proto::training_service_server::TrainingService;
+use crate::proto::{
+    ApproveTrainingJobRequest, ApproveTrainingJobResponse, CreateSnapshotRequest, CreateSnapshotResponse,
+    CreateTrainingJobRequest, CreateTrainingJobResponse, FetchRecordsRequest, FetchRecordsResponse, GetSnapshotRequest,
+    GetSnapshotResponse, GetTrainingJobRequest, GetTrainingJobResponse, SubmitTrainingJobRequest, SubmitTrainingJobResponse,
+};
+use crate::vault::error::Error;
+use crate::vault::release::{Iteration, Release};
+
+/// Who may see any job.
+const STAFF: [Role; 3] = [Role::Requester, Role::PrivacyOfficer, Role::ModelOwner];
+/// About how many bytes a message of a stream carries.
+const MESSAGE_BYTES: u64 = 1 << 20;
+/// How many messages wait for a reader, unless the reader asks for fewer or more.
+const MESSAGES_IN_FLIGHT: u64 = 4;
+/// How many it can ask for.
+const MAX_MESSAGES_IN_FLIGHT: u64 = 16;
+
+#[tonic::async_trait]
+impl TrainingService for Api {
+    async fn create_training_job(
+        &self,
+        request: Request<CreateTrainingJobRequest>,
+    ) -> Result<Response<CreateTrainingJobResponse>, Status> {
+        let caller = self.callers.identify(request.metadata())?;
+        caller.must_be(&[Role::Requester])?;
+        let CreateTrainingJobRequest { request_id, spec } = request.into_inner();
+        let id = convert::request_id(&request_id, "request_id")?;
+        let (spec, digest) = convert::spec(spec.unwrap_or_default(), self.callers.domain())?;
+        let job = self.run(move |vault| vault.create_job(caller.identity, id, spec, digest)).await?;
+        Ok(Response::new(CreateTrainingJobResponse { training_job: Some(convert::job(&job, self.callers.domain())) }))
+    }
+
+    async fn get_training_job(
+        &self,
+        request: Request<GetTrainingJobRequest>,
+    ) -> Result<Response<GetTrainingJobResponse>, Status> {
+        let caller = self.callers.identify(request.metadata())?;
+        caller.must_be_or_workload(&STAFF)?;
+        let job = self.job_for(&caller, &STAFF, names::job(&request.into_inner().name, "name")?).await?;
+        Ok(Response::new(GetTrainingJobResponse { training_job: Some(convert::job(&job, self.callers.domain())) }))
+    }
+
+    async fn submit_training_job(
+        &self,
+        request: Request<SubmitTrainingJobRequest>,
+    ) -> Result<Response<SubmitTrainingJobResponse>, Status> {
+        let caller = self.callers.identify(request.metadata())?;
+        caller.must_be(&[Role::Requester])?;
+        let id = names::job(&request.into_inner().name, "name")?;
+        let job = self.run(move |vault| vault.submit_job(id, &caller.identity)).await?;
+        Ok(Response::new(SubmitTrainingJobResponse { training_job: Some(convert::job(&job, self.callers.domain())) }))
+    }
+
+    async fn approve_training_job(
+        &self,
+        request: Request<ApproveTrainingJobRequest>,
+    ) -> Result<Response<ApproveTrainingJobResponse>, Status> {
+        let caller = self.callers.identify(request.metadata())?;
+        caller.must_be(&[Role::PrivacyOfficer, Role::ModelOwner])?;
+        let ApproveTrainingJobRequest { name, spec_sha256, role } = request.into_inner();
+        let role = convert::approver_role(role)?;
+        caller.must_be(&[match role {
+            ApproverRole::PrivacyOfficer => Role::PrivacyOfficer,
+            ApproverRole::ModelOwner => Role::ModelOwner,
+        }])?;
+        let id = names::job(&name, "name")?;
+        let digest: [u8; 32] =
+            spec_sha256.try_into().map_err(|_| Denied::invalid("spec_sha256", "must be the 32 bytes of a SHA-256"))?;
+        let job = self.run(move |vault| vault.approve_job(id, caller.identity, role, digest)).await?;
+        Ok(Response::new(ApproveTrainingJobResponse { training_job: Some(convert::job(&job, self.callers.domain())) }))
+    }
+
+    async fn create_snapshot(&self, request: Request<CreateSnapshotRequest>) -> Result<Response<CreateSnapshotResponse>, Status> {
+        let caller = self.callers.identify(request.metadata())?;
+        caller.must_be_or_workload(&[Role::Requester])?;
+        let CreateSnapshotRequest { parent, request_id } = request.into_inner();
+        let job = self.job_for(&caller, &[Role::Requester], names::job(&parent, "parent")?).await?;
+        let id = convert::request_id(&request_id, "request_id")?;
+        let snapshot = self.run(move |vault| vault.create_snapshot(job.id, &caller.identity, id)).await?;
+        Ok(Response::new(CreateSnapshotResponse { snapshot: Some(convert::snapshot(&snapshot)) }))
+    }
+
+    async fn get_snapshot(&self, request: Request<GetSnapshotRequest>) -> Result<Response<GetSnapshotResponse>, Status> {
+        let caller = self.callers.identify(request.metadata())?;
+        caller.must_be_or_workload(&STAFF)?;
+        let (job, id) = names::snapshot(&request.into_inner().name, "name")?;
+        let job = self.job_for(&caller, &STAFF, job).await?;
+        let snapshot = self.run(move |vault| vault.snapshot(job.id, id)).await?;
+        Ok(Response::new(GetSnapshotResponse { snapshot: Some(convert::snapshot(&snapshot)) }))
+    }
+
+    type FetchRecordsStream = Pin<Box<dyn Stream<Item = Result<FetchRecordsResponse, Status>> + Send>>;
+
+    async fn fetch_records(&self, request: Request<FetchRecordsRequest>) -> Result<Response<Self::FetchRecordsStream>, Status> {
+        let caller = self.callers.identify(request.metadata())?;
+        caller.must_be_or_workload(&[])?;
+        let FetchRecordsRequest { snapshot, seed, epoch, rank, world_size, start_position, max_in_flight_bytes } =
+            request.into_inner();
+        let (job, snapshot) = names::snapshot(&snapshot, "snapshot")?;
+        let job = self.job_for(&caller, &[], job).await?;
+        let iteration = Iteration { job: job.id, snapshot, seed, epoch, rank, world_size, start_position };
+        let release = self.run(move |vault| vault.release(&iteration)).await?;
+        let wanted =
+            max_in_flight_bytes.checked_div(MESSAGE_BYTES).filter(|_| max_in_flight_bytes > 0).unwrap_or(MESSAGES_IN_FLIGHT);
+        let (sender, receiver) = mpsc::channel(usize::try_from(wanted.clamp(1, MAX_MESSAGES_IN_FLIGHT)).unwrap_or(1));
+        tokio::spawn(self.clone().stream(release, sender));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+impl Api {
+    /// The job of this name, for a caller with one of these roles or a workload of the job. For all others a job that is not
+    /// there is as forbidden as one that is.
+    async fn job_for(&self, caller: &Caller, roles: &[Role], id: JobId) -> Result<Job, Status> {
+        let job = self.run(move |vault| match vault.job(id) {
+            Err(Error::NotFound) => Ok(None),
+            job => job.map(Some),
+        });
+        let staff = caller.is_any(roles);
+        match job.await? {
+            Some(job) if staff || job.spec.workloads.contains(&caller.identity) => Ok(job),
+            None if staff => Err(Error::NotFound.into()),
+            _ => Err(Denied::NotAllowed.into()),
+        }
+    }
+
+    /// Sends a stream's messages for as long as somebody reads. A message is made only when there is room for it.
+    async fn stream(self, mut release: Release, sender: mpsc::Sender<Result<FetchRecordsResponse, Status>>) {
+        while let Ok(room) = sender.clone().reserve_owned().await {
+            let mut room = Some(room);
+            let sent = self.run(move |vault| {
+                while let Some(message) = vault.next_message(&mut release)? {
+                    let send = |message, sequence| {
+                        if let Some(room) = room.take() {
+                            room.send(Ok(convert::message(message, sequence)));
+                        }
+                    };
+                    if vault.hand_over(&mut release, message, send) {
+                        return Ok(Some(release));
+                    }
+                }
+                Ok(None)
+            });
+            match sent.await {
+                Ok(Some(rest)) => release = rest,
+                Ok(None) => return,
+                Err(status) => {
+                    // A reader who is gone needs no reason.
+                    drop(sender.send(Err(status)).await);
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Volumes: append-only files of sealed parts, a folder for each hour of expiry.
+//!
+//! A part is a run of frames; a frame is at most 1 MiB, starts on a multiple of 4 KiB and carries a CRC-32C, so that
+//! damage is found before decryption and costs only what it hits. Frames become part of the vault when a ledger row names
+//! them; what no row names is dead weight until the hour dies. When an hour is shredded its folder is deleted: space
+//! returns at once and nothing is ever compacted. A volume that an earlier run wrote is never appended to.
+
+mod frame;
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use frame::{FrameHeader, MAX_PAYLOAD};
+
+use super::group::{Group, Ticket};
+use crate::domain::ids::{Hour, Place};
+use crate::domain::record::Extent;
+use crate::files;
+
+/// A volume that reached this many bytes is followed by a new one.
+const ROLL_AT: u64 = 4 << 30;
+
+/// Why a part cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    /// The hour and its volumes are gone.
+    #[error("the volume is gone")]
+    Gone,
+    /// The frames are not what was written; the rest of the volume may well be.
+    #[error("damaged frame: {0}")]
+    Damaged(&'static str),
+    /// The disk is full; nothing was kept.
+    #[error("no space is left for sealed data")]
+    Full,
+    /// The disk failed.
+    #[error("the volume's disk: {0}")]
+    Disk(io::Error),
+}
+
+impl From<io::Error> for VolumeError {
+    fn from(error: io::Error) -> Self {
+        let kind = error.kind();
+        if matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            Self::Full
+        } else if kind == io::ErrorKind::NotFound {
+            Self::Gone
+        } else {
+            Self::Disk(error)
+        }
+    }
+}
+
+/// All volumes of a vault.
+#[derive(Debug)]
+pub struct Volumes {
+    dir: PathBuf,
+    /// The volume that each hour's parts are appended to in this run.
+    current: Mutex<HashMap<Hour, Arc<Volume>>>,
+    /// Volumes opened for reading.
+    readers: Mutex<HashMap<(Hour, u32), Arc<File>>>,
+}
+
+/// Frames that were written, in the volume that must be synced before a row may name them.
+#[derive(Debug)]
+pub struct Appended {
+    /// Where each part went, in the order given.
+    pub extents: Vec<Extent>,
+    volume: Arc<Volume>,
+    ticket: Ticket,
+}
+
+impl Appended {
+    /// Returns once the frames are durable.
+    ///
+    /// # Errors
+    /// When the disk fails, now or before.
+    pub fn sync(&self) -> Result<(), VolumeError> {
+        let volume = &self.volume;
+        let sync = || {
+            let end = volume.tail.lock().offset;
+            volume.file.sync_data()?;
+            volume.tail.lock().synced_upto = end;
+            Ok(())
+        };
+        volume.group.make_durable(self.ticket, sync).map_err(VolumeError::Disk)
+    }
+}
+
+impl Volumes {
+    /// The volumes below the directory `dir`, made if absent.
+    ///
+    /// # Errors
+    /// When the directory cannot be made.
+    pub fn open(dir: PathBuf) -> Result<Self, VolumeError> {
+        files::make_dir(&dir)?;
+        Ok(Self { dir, current: Mutex::default(), readers: Mutex::default() })
+    }
+
+    /// Appends the sealed parts of the record at `place`, each with its number. They are not durable yet.
+    ///
+    /// # Errors
+    /// [`VolumeError::Full`] when there is no space; nothing was then added.
+    pub fn append(&self, place: Place, parts: &[(u8, &[u8])]) -> Result<Appended, VolumeError> {
+        let volume = self.volume_for(place.hour)?;
+        let mut tail = volume.tail.lock();
+        let mut next = tail.clone();
+        let mut extents = Vec::with_capacity(parts.len());
+        for (part, sealed) in parts {
+            extents.push(Extent {
+                volume: volume.number,
+                offset: next.offset,
+                length: u64::try_from(sealed.len()).unwrap_or(u64::MAX),
+            });
+            for payload in sealed.chunks(MAX_PAYLOAD) {
+                let header = FrameHeader {
+                    place,
+                    volume: volume.number,
+                    part: *part,
+                    sequence: next.sequence,
+                    synced_upto: next.synced_upto,
+                };
+                let frame = header.frame(payload);
+                volume.file.write_all_at(&frame, next.offset)?;
+                next.offset = next.offset.saturating_add(u64::try_from(frame.len()).unwrap_or(u64::MAX));
+                next.sequence = next.sequence.saturating_add(1);
+            }
+        }
+        *tail = next;
+        drop(tail);
+        let ticket = volume.group.wrote();
+        Ok(Appended { extents, volume, ticket })
+    }
+
+    /// Reads back the sealed bytes of one part.
+    ///
+    /// # Errors
+    /// [`VolumeError::Gone`] when the hour is gone, [`VolumeError::Damaged`] when the frames are not this part's.
+    pub fn read(&self, place: Place, part: u8, extent: &Extent) -> Result<Vec<u8>, VolumeError> {
+        let file = self.reader(place.hour, extent.volume)?;
+        let mut left = usize::try_from(extent.length).map_err(|_| VolumeError::Damaged("a length beyond memory"))?;
+        let mut sealed = Vec::with_capacity(left);
+        let mut offset = extent.offset;
+        while left > 0 {
+            let length = left.min(MAX_PAYLOAD);
+            let mut frame = vec![0; frame::HEADER_LEN.saturating_add(length)];
+            if let Err(error) = file.read_exact_at(&mut frame, offset) {
+                let is_short = error.kind() == io::ErrorKind::UnexpectedEof;
+                return Err(if is_short {
+                    VolumeError::Damaged("the volume ends within the part")
+                } else {
+                    VolumeError::Disk(error)
+                });
+            }
+            sealed.extend_from_slice(frame::payload(&frame, place, extent.volume, part)?);
+            left = left.saturating_sub(length);
+            offset = offset.saturating_add(frame::aligned_len(length));
+        }
+        Ok(sealed)
+    }
+
+    /// Deletes the volumes of an hour.
+    ///
+    /// # Errors
+    /// When the disk fails; an hour without volumes is no error.
+    pub fn delete_hour(&self, hour: Hour) -> Result<(), VolumeError> {
+        self.current.lock().remove(&hour);
+        self.readers.lock().retain(|(of, _), _| *of != hour);
+        let dir = self.hour_dir(hour);
+        match fs::remove_dir_all(&dir) {
+            Ok(()) => Ok(files::sync_parent(&dir)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(VolumeError::Disk(error)),
+        }
+    }
+
+    /// The hours that have volumes.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn hours(&self) -> Result<Vec<Hour>, VolumeError> {
+        let mut hours = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            hours.extend(entry?.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Hour::new));
+        }
+        Ok(hours)
+    }
+
+    fn hour_dir(&self, hour: Hour) -> PathBuf {
+        self.dir.join(hour.to_string())
+    }
+
+    /// The volume that parts of `hour` are appended to: this run's, unless it is full.
+    fn volume_for(&self, hour: Hour) -> Result<Arc<Volume>, VolumeError> {
+        let mut current = self.current.lock();
+        if let Some(volume) = current.get(&hour)
+            && volume.tail.lock().offset < ROLL_AT
+        {
+            return Ok(Arc::clone(volume));
+        }
+        let volume = Arc::new(Volume::create(&self.hour_dir(hour))?);
+        current.insert(hour, Arc::clone(&volume));
+        Ok(volume)
+    }
+
+    fn reader(&self, hour: Hour, number: u32) -> Result<Arc<File>, VolumeError> {
+        let mut readers = self.readers.lock();
+        if let Some(file) = readers.get(&(hour, number)) {
+            return Ok(Arc::clone(file));
+        }
+        let file = Arc::new(File::open(volume_path(&self.hour_dir(hour), number))?);
+        readers.insert((hour, number), Arc::clone(&file));
+        Ok(file)
+    }
+}
+
+/// A volume that is being appended to.
+#[derive(Debug)]
+struct Volume {
+    number: u32,
+    file: File,
+    tail: Mutex<Tail>,
+    group: Group,
+}
+
+/// Where the next frame goes.
+#[derive(Debug, Clone, Default)]
+struct Tail {
+    offset: u64,
+    sequence: u64,
+    synced_upto: u64,
+}
+
+impl Volume {
+    /// A new volume after those already in `dir`, its name durable.
+    fn create(dir: &Path) -> Result<Self, VolumeError> {
+        files::make_dir(dir)?;
+        let mut number = 0_u32;
+        for entry in fs::read_dir(dir)? {
+            let taken = entry?.path().file_stem().and_then(|name| name.to_str()?.parse().ok()).unwrap_or(0_u32);
+            number = number.max(taken);
+        }
+        let number = number.saturating_add(1);
+        let path = volume_path(dir, number);
+        let file = files::open_rw(&path)?;
+        files::sync_parent(&path)?;
+        Ok(Self { number, file, tail: Mutex::default(), group: Group::default() })
+    }
+}
+
+fn volume_path(dir: &Path, number: u32) -> PathBuf {
+    dir.join(format!("{number}.vol"))
+}
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
+mod tests {
+    use super::*;
+    use crate::domain::ids::Serial;
+    use proptest::prelude::*;
+
+    fn place(hour: u32, serial: u64) -> Place {
+        Place { hour: Hour::new(hour).unwrap(), serial: Serial::new(serial).unwrap() }
+    }
+
+    fn volumes() -> (tempfile::TempDir, Volumes) {
+        let dir = tempfile::tempdir().unwrap();
+        let volumes = Volumes::open(dir.path().join("volumes")).unwrap();
+        (dir, volumes)
+    }
+
+    #[test]
+    fn parts_of_every_length_come_back() {
+        let (_dir, volumes) = volumes();
+        let lengths = [1, 100, 4032, 4033, MAX_PAYLOAD, MAX_PAYLOAD + 1, 3 * MAX_PAYLOAD];
+        let parts: Vec<_> = lengths.iter().map(|length| vec![u8::try_from(length % 251).unwrap(); *length]).collect();
+        let numbered: Vec<_> = (0..).zip(parts.iter().map(Vec::as_slice)).collect();
+        let appended = volumes.append(place(1, 9), &numbered).unwrap();
+        appended.sync().unwrap();
+        for ((number, part), extent) in numbered.iter().zip(&appended.extents) {
+            assert_eq!(volumes.read(place(1, 9), *number, extent).unwrap(), *part);
+        }
+    }
+
+    #[test]
+    fn frames_of_another_record_or_part_are_refused() {
+        let (_dir, volumes) = volumes();
+        let appended = volumes.append(place(1, 9), &[(3, b"sealed")]).unwrap();
+        let extent = &appended.extents[0];
+        for (wrong, part) in [(place(1, 8), 3), (place(1, 9), 4)] {
+            assert!(matches!(volumes.read(wrong, part, extent), Err(VolumeError::Damaged(_))));
+        }
+    }
+
+    #[test]
+    fn a_deleted_hour_is_gone_and_others_stay() {
+        let (_dir, volumes) = volumes();
+        let gone = volumes.append(place(1, 1), &[(0, b"a")]).unwrap();
+        let stays = volumes.append(place(2, 2), &[(0, b"b")]).unwrap();
+        volumes.read(place(1, 1), 0, &gone.extents[0]).unwrap();
+        volumes.delete_hour(place(1, 1).hour).unwrap();
+        assert!(matches!(volumes.read(place(1, 1), 0, &gone.extents[0]), Err(VolumeError::Gone)));
+        assert_eq!(volumes.read(place(2, 2), 0, &stays.extents[0]).unwrap(), b"b");
+        assert_eq!(volumes.hours().unwrap(), [place(2, 2).hour]);
+    }
+
+    #[test]
+    fn another_run_appends_to_another_volume() {
+        let (dir, volumes) = volumes();
+        let first = volumes.append(place(1, 1), &[(0, b"first")]).unwrap();
+        let again = Volumes::open(dir.path().join("volumes")).unwrap();
+        let second = again.append(place(1, 2), &[(0, b"second")]).unwrap();
+        assert_eq!((first.extents[0].volume, second.extents[0].volume), (1, 2));
+        assert_eq!(again.read(place(1, 1), 0, &first.extents[0]).unwrap(), b"first");
+    }
+
+    proptest! {
+        #[test]
+        fn a_flipped_bit_is_damage(length in 1_usize..9000, at: prop::sample::Index, bit in 0_u8..8) {
+            let (dir, volumes) = volumes();
+            let appended = volumes.append(place(1, 9), &[(0, &vec![7; length])]).unwrap();
+            let path = dir.path().join("volumes/1/1.vol");
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[at.index(frame::HEADER_LEN + length)] ^= 1 << bit;
+            fs::write(&path, bytes).unwrap();
+            prop_assert!(matches!(volumes.read(place(1, 9), 0, &appended.extents[0]), Err(VolumeError::Damaged(_))));
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Consents: receipts taken in, their state beside them.
+
+use chrono::{DateTime, Datelike, Months, Utc};
+
+use super::Vault;
+use super::error::Error;
+use super::rows::{ConsentRow, sha256};
+use crate::crypto::jwk::KeySet;
+use crate::crypto::receipt::{self, Expected};
+use crate::domain::consent::{Consent, ConsentState};
+use crate::domain::ids::{ConsentId, TenantId};
+use crate::domain::policy;
+use crate::domain::retention::{Now, hour_of};
+use crate::domain::tenant::Tenant;
+use crate::store::ledger::Transaction;
+use crate::store::schema;
+
+/// For how many months a consent is kept after its last record.
+const KEPT_MONTHS: u32 = 24;
+
+/// A consent and its state at the time of asking.
+#[derive(Debug)]
+pub struct ConsentView {
+    /// The consent.
+    pub consent: Consent,
+    /// Its state.
+    pub state: ConsentState,
+}
+
+impl Vault {
+    /// Takes in a receipt before any upload names it. The same receipt again gives the same answer.
+    ///
+    /// # Errors
+    /// When the receipt is not one of this tenant for this vault, or its time has not come or is over.
+    pub fn register_consent(&self, tenant: &TenantId, receipt: String) -> Result<ConsentView, Error> {
+        let now = self.now()?;
+        let tenant = self.book.tenant(tenant)?.ok_or(Error::NotFound)?;
+        let offered = self.verify_receipt(&tenant, &receipt, now)?;
+        let writes = self.writes.lock();
+        if let Some(known) = self.known(&offered)? {
+            drop(writes);
+            self.book.sync_all()?;
+            return Ok(view(known, now));
+        }
+        policy::admit_receipt(&offered.receipt, now)?;
+        let mut transaction = Transaction::default();
+        self.put_consent(&mut transaction, &offered, receipt, now.lo)?;
+        let ticket = self.book.apply(transaction)?;
+        drop(writes);
+        self.book.sync(ticket)?;
+        Ok(view(offered, now))
+    }
+
+    /// A consent and its state.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn consent(&self, tenant: &TenantId, id: ConsentId) -> Result<ConsentView, Error> {
+        let now = self.now()?;
+        Ok(view(self.book.consent(tenant, id)?.ok_or(Error::NotFound)?, now))
+    }
+
+    /// The consent that a receipt gives, if a key of the tenant signed it for this vault. Times are not judged here.
+    pub(super) fn verify_receipt(&self, tenant: &Tenant, receipt: &str, now: Now) -> Result<Consent, Error> {
+        let keys = KeySet::parse(&tenant.jwks).map_err(|_| Error::Damaged)?;
+        let parsed = receipt::verify(receipt, &keys, &Expected { issuer: &tenant.id, audience: &self.id })?;
+        Ok(Consent {
+            tenant: tenant.id.clone(),
+            receipt: parsed,
+            receipt_sha256: sha256(receipt),
+            registered_at: now.lo,
+            events: Vec::new(),
+        })
+    }
+
+    /// The consent of this id as it stands, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::ConsentIdReused`] when it came with another receipt.
+    pub(super) fn known(&self, offered: &Consent) -> Result<Option<Consent>, Error> {
+        let known = self.book.consent(&offered.tenant, offered.id())?;
+        match known {
+            Some(known) if known.receipt_sha256 != offered.receipt_sha256 => Err(Error::ConsentIdReused),
+            known => Ok(known),
+        }
+    }
+
+    /// Puts a consent that is kept for two years after `last_end`.
+    pub(super) fn put_consent(
+        &self,
+        transaction: &mut Transaction,
+        consent: &Consent,
+        receipt: String,
+        last_end: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let key = schema::consent(self.book.tenant_tag(&consent.tenant), consent.id());
+        let month = month_of(last_end).saturating_add(u16::try_from(KEPT_MONTHS).unwrap_or(u16::MAX));
+        let over = last_end.checked_add_months(Months::new(KEPT_MONTHS.saturating_add(1))).unwrap_or(last_end);
+        transaction.put(schema::due(hour_of(over), &key), Vec::new());
+        self.book.put_until(transaction, key, &ConsentRow::from_domain(consent, receipt, last_end), month)
+    }
+}
+
+/// Months since January 1970.
+pub(super) fn month_of(time: DateTime<Utc>) -> u16 {
+    let years = u16::try_from(time.year().saturating_sub(1970)).unwrap_or(0);
+    years.saturating_mul(12).saturating_add(u16::try_from(time.month0()).unwrap_or(0))
+}
+
+pub(super) fn view(consent: Consent, now: Now) -> ConsentView {
+    let state = consent.state(now);
+    ConsentView { consent, state }
+}

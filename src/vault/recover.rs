@@ -1,0 +1,249 @@
+//! Opening a vault: making one in an empty directory, or finishing what a crash left half done, before anything is served.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
+
+use super::book::Book;
+use super::counts::Counts;
+use super::error::Error;
+use super::gate::Gate;
+use super::lineage::Lineage;
+use super::retention::read_heartbeat;
+use super::rows::VaultRow;
+use super::shred::{Shredder, change};
+use super::{Stop, Vault};
+use crate::clock::{Clock, Heartbeat, Limits, Source};
+use crate::domain::ids::VaultId;
+use crate::files;
+use crate::keys::keyring::{Keyring, KeyringError, Step};
+use crate::keys::root::Custody;
+use crate::keys::root::file::FileCell;
+use crate::store::ledger::LedgerError;
+use crate::store::ledger::sled::SledLedger;
+use crate::store::schema;
+use crate::store::volume::{VolumeError, Volumes};
+
+/// Why a vault does not open. Nothing was served, nothing was destroyed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process serves the directory: try again when it is done.
+    #[error("another process holds {0}")]
+    Locked(PathBuf),
+    /// There is data, but the file that its keys hang on is missing.
+    #[error("{0} is missing, but the directory holds data: restore it; without it the data cannot be opened")]
+    Missing(PathBuf),
+    /// The keyring does not open, or is not what belongs here.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// The keyring is older than the ledger: somebody put old files back.
+    #[error("the keyring is of generation {keyring}, the ledger has seen {ledger}: an older keyring was put back")]
+    RolledBack {
+        /// The keyring's generation.
+        keyring: u64,
+        /// The generation that the ledger has seen.
+        ledger: u64,
+    },
+    /// The ledger does not open.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The volumes do not open.
+    #[error(transparent)]
+    Volumes(#[from] VolumeError),
+    /// Recovery failed.
+    #[error("recovery: {0}")]
+    Recovery(#[from] Error),
+    /// The directory or the clock cannot be read or written.
+    #[error("{path}: {error}")]
+    Disk {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// All that a vault is opened with.
+#[expect(missing_debug_implementations, reason = "holds closures")]
+pub struct Blueprint {
+    /// The vault's id; that of an existing vault must be the same.
+    pub id: VaultId,
+    /// The directory of its data.
+    pub data_dir: PathBuf,
+    /// Where time comes from.
+    pub source: Box<dyn Source>,
+    /// How far a wall clock is believed.
+    pub limits: Limits,
+    /// Wraps the root cell. Tests put one here that fails to forget, to see that they notice.
+    pub custody: Box<dyn FnOnce(FileCell) -> Box<dyn Custody> + Send>,
+    /// Told of each step of a shred. Tests take images of the directory here.
+    pub observer: Box<dyn Fn(Step) + Send + Sync>,
+}
+
+impl Blueprint {
+    /// The usual vault: a file cell as it is, and nobody watching.
+    #[must_use]
+    pub fn new(id: VaultId, data_dir: PathBuf, source: Box<dyn Source>, limits: Limits) -> Self {
+        Self { id, data_dir, source, limits, custody: Box::new(|cell| Box::new(cell)), observer: Box::new(|_| ()) }
+    }
+
+    /// Opens the vault, made if the directory is empty. When this returns, everything due is destroyed and everything half
+    /// done is finished or undone.
+    ///
+    /// # Errors
+    /// When the vault must not be served; see [`OpenError`].
+    pub fn open(self) -> Result<Vault, OpenError> {
+        let layout = Layout(self.data_dir);
+        let is_new = layout.is_new()?;
+        let lock = layout.lock()?;
+        if is_new {
+            layout.begin()?;
+        }
+        let saved = |keyring: &Keyring| newest_heartbeat(keyring, &layout.heartbeat());
+        let (keyring, clock) = if is_new {
+            let clock = layout.reading(Clock::start(self.source, self.limits, None))?;
+            let cell = layout.reading(FileCell::create(&layout.root_cell()))?;
+            (Keyring::create(&layout.keyring(), &self.id, (self.custody)(cell), &change(&clock, &[]))?, clock)
+        } else {
+            let cell = layout.reading(FileCell::open(&layout.root_cell()))?;
+            let keyring = Keyring::open(&layout.keyring(), &self.id, (self.custody)(cell))?;
+            let clock = layout.reading(Clock::start(self.source, self.limits, saved(&keyring)))?;
+            (keyring, clock)
+        };
+        let keyring = Arc::new(keyring);
+        let book = Book::new(Box::new(SledLedger::open(&layout.ledger())?), Arc::clone(&keyring));
+        let vault = Vault {
+            gate: Gate::new(keyring.generation()),
+            counts: Mutex::new(Counts::load(&book)?),
+            lineage: Lineage::default(),
+            shredder: Shredder::default(),
+            stop: Stop::default(),
+            writes: Mutex::default(),
+            last_heartbeat: Mutex::new(DateTime::<Utc>::MIN_UTC),
+            heartbeat_path: layout.heartbeat(),
+            volumes: Volumes::open(layout.volumes())?,
+            observer: self.observer,
+            id: self.id,
+            _lock: lock,
+            clock,
+            keyring,
+            book,
+        };
+        vault.recover()?;
+        layout.end()?;
+        Ok(vault)
+    }
+}
+
+impl Vault {
+    /// Finishes what a crash left half done and destroys what is due, by one commit.
+    fn recover(&self) -> Result<(), OpenError> {
+        let (keyring, row) = (self.keyring.generation(), self.book.get::<VaultRow>(&schema::vault())?);
+        let ledger = row.map_or(0, |row| row.keyring_generation);
+        if keyring < ledger {
+            return Err(OpenError::RolledBack { keyring, ledger });
+        }
+        for hour in self.counts.lock().hours() {
+            self.keyring.mark_used(hour);
+        }
+        let mut marked = Vec::new();
+        for key in self.book.keys(&schema::all_marked()) {
+            let place = schema::place_in(&key?).ok_or(Error::Damaged)?;
+            if let Some(record) = self.record_at(place)? {
+                self.counts.lock().remark(&record);
+            }
+            marked.push(place);
+        }
+        self.shred(&marked)?;
+        Ok(self.save_heartbeat()?)
+    }
+}
+
+/// The later of the clock saved by the last commit and the one saved since.
+fn newest_heartbeat(keyring: &Keyring, path: &Path) -> Option<Heartbeat> {
+    let file = fs::read(path).ok().and_then(|file| read_heartbeat(&file, &keyring.clock_key()));
+    Heartbeat::from_bytes(&keyring.heartbeat()).into_iter().chain(file).max_by_key(|heartbeat| heartbeat.lo)
+}
+
+/// Where things are in a vault's directory.
+struct Layout(PathBuf);
+
+impl Layout {
+    fn root_cell(&self) -> PathBuf {
+        self.0.join("root.cell")
+    }
+
+    fn keyring(&self) -> PathBuf {
+        self.0.join("keyring")
+    }
+
+    fn ledger(&self) -> PathBuf {
+        self.0.join("ledger")
+    }
+
+    fn volumes(&self) -> PathBuf {
+        self.0.join("volumes")
+    }
+
+    fn heartbeat(&self) -> PathBuf {
+        self.0.join("heartbeat")
+    }
+
+    /// There while a vault is being made, when nothing in the directory is worth anything yet.
+    fn unfinished(&self) -> PathBuf {
+        self.0.join("unfinished")
+    }
+
+    /// Whether a vault is to be made: the directory is not there or empty, or making one was cut short. Touches nothing.
+    fn is_new(&self) -> Result<bool, OpenError> {
+        let entries = match fs::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            entries => self.reading(entries)?,
+        };
+        let names = self.reading(entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>())?;
+        if self.unfinished().exists() || names.iter().all(|name| name == "lock" || name == "lost+found") {
+            return Ok(true);
+        }
+        match [self.root_cell(), self.keyring(), self.ledger(), self.volumes()].into_iter().find(|path| !path.exists()) {
+            Some(missing) => Err(OpenError::Missing(missing)),
+            None => Ok(false),
+        }
+    }
+
+    fn lock(&self) -> Result<File, OpenError> {
+        self.reading(files::make_dir(&self.0))?;
+        match files::lock(&self.0.join("lock")) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(OpenError::Locked(self.0.clone())),
+            lock => self.reading(lock),
+        }
+    }
+
+    /// Clears what an attempt to make a vault left behind, and says that one is being made.
+    fn begin(&self) -> Result<(), OpenError> {
+        self.reading(files::replace(&self.unfinished(), b""))?;
+        for dir in [self.keyring(), self.ledger(), self.volumes()].iter().filter(|dir| dir.exists()) {
+            self.reading(fs::remove_dir_all(dir))?;
+        }
+        if self.root_cell().exists() {
+            self.reading(fs::remove_file(self.root_cell()))?;
+        }
+        Ok(())
+    }
+
+    /// Says that the vault is made.
+    fn end(&self) -> Result<(), OpenError> {
+        if self.unfinished().exists() {
+            self.reading(fs::remove_file(self.unfinished()))?;
+            self.reading(files::sync_parent(&self.unfinished()))?;
+        }
+        Ok(())
+    }
+
+    fn reading<T>(&self, result: io::Result<T>) -> Result<T, OpenError> {
+        result.map_err(|error| OpenError::Disk { path: self.0.clone(), error })
+    }
+}

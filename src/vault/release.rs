@@ -1,0 +1,323 @@
+//! Release: a job's stream of records, each decided at the moment it leaves.
+//!
+//! The steps of a message, in this order:
+//!
+//! 1. Each record at the stream's next positions is read from the ledger and decided on anew; only a permit opens a part.
+//! 2. What the job thereby receives is accounted for, durably.
+//! 3. The message is handed over, if nothing was withdrawn or expired since step 1; else it is discarded and made again.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use roaring::RoaringTreemap;
+
+use super::Vault;
+use super::error::Error;
+use super::ingest::part_context;
+use crate::crypto::seal::{self, PartKey};
+use crate::domain::attributes::Attributes;
+use crate::domain::category::Category;
+use crate::domain::ids::{JobId, Place, SnapshotId};
+use crate::domain::job::Job;
+use crate::domain::media::MediaType;
+use crate::domain::order::Order;
+use crate::domain::policy::{self, PartPermit};
+use crate::domain::record::{Part, Record};
+use crate::domain::retention::{Now, hour_of};
+use crate::store::schema;
+
+/// A message is closed when it holds this many bytes of data.
+const MESSAGE_BYTES: usize = 1 << 20;
+
+/// Which positions of a snapshot a rank wants, in which order.
+#[derive(Debug, Clone)]
+pub struct Iteration {
+    /// The job.
+    pub job: JobId,
+    /// Its snapshot.
+    pub snapshot: SnapshotId,
+    /// Chooses the order, with `epoch`.
+    pub seed: u64,
+    /// Chooses the order, with `seed`.
+    pub epoch: u32,
+    /// The rank, below `world_size`.
+    pub rank: u32,
+    /// How many ranks share the epoch; at least 1.
+    pub world_size: u32,
+    /// The first position wanted.
+    pub start_position: u64,
+}
+
+/// A stream under way.
+#[derive(Debug)]
+pub struct Release {
+    job: JobId,
+    world_size: u64,
+    order: Order,
+    list: RoaringTreemap,
+    cursor: Cursor,
+    /// Positions below this are accounted for.
+    accounted_upto: u64,
+}
+
+/// How far a stream has come: what comes next.
+#[derive(Debug, Clone, Copy)]
+struct Cursor {
+    position: u64,
+    /// Which of the permitted parts, and where in it.
+    part: usize,
+    offset: usize,
+}
+
+/// A record that the rules release now.
+struct Permitted {
+    record: Record,
+    parts: Vec<PartPermit>,
+    /// Until when.
+    good_until: DateTime<Utc>,
+}
+
+/// A message that may be handed over.
+#[expect(missing_debug_implementations, reason = "holds identification data")]
+pub struct Message {
+    /// What it carries.
+    pub items: Vec<Item>,
+    /// The position from which the rank resumes after it.
+    pub next_position: u64,
+    after: Cursor,
+    bytes: usize,
+    generation: u64,
+    /// When the first of its records may no longer be served.
+    good_until: DateTime<Utc>,
+}
+
+/// One item of a message.
+#[expect(missing_debug_implementations, reason = "holds identification data")]
+pub struct Item {
+    /// The position that it belongs to.
+    pub position: u64,
+    /// A name for the record within the job; `None` on a tombstone.
+    pub token: Option<[u8; 16]>,
+    /// The content.
+    pub content: Content,
+    /// Whether it is the last of its position.
+    pub last: bool,
+}
+
+/// What an item carries.
+#[expect(missing_debug_implementations, reason = "holds identification data")]
+pub enum Content {
+    /// A piece of a file.
+    Chunk {
+        /// The part's number.
+        part: u8,
+        /// The part's category.
+        category: Category,
+        /// The part's format.
+        media_type: MediaType,
+        /// The whole part's size.
+        size: u64,
+        /// Where in it the piece begins.
+        offset: u64,
+        /// The piece.
+        data: Bytes,
+    },
+    /// The attributes, those only that are released.
+    Attributes(Attributes),
+    /// The record is not to be had any more.
+    Gone,
+    /// A part of the record is damaged.
+    Damaged,
+}
+
+impl Vault {
+    /// Opens a stream over a snapshot of an active job.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::JobNotActive`], [`Error::SnapshotDepleted`], or [`Error::Invalid`].
+    pub fn release(&self, iteration: &Iteration) -> Result<Release, Error> {
+        let now = self.working_now()?;
+        let Iteration { job, snapshot, seed, epoch, rank, world_size, start_position } = *iteration;
+        if world_size == 0 || rank >= world_size {
+            return Err(Error::invalid("rank", "must be below world_size, and world_size at least 1"));
+        }
+        let job = self.active_job(job)?;
+        let snapshot = self.snapshot(job.id, snapshot)?;
+        let list = self.snapshot_list(snapshot.id)?;
+        self.refuse_depleted(&list, now)?;
+        let (world_size, rank) = (u64::from(world_size), u64::from(rank));
+        let behind = start_position.checked_rem(world_size).unwrap_or(0);
+        let ahead = rank.saturating_add(world_size).saturating_sub(behind).checked_rem(world_size).unwrap_or(0);
+        let cursor = Cursor { position: start_position.saturating_add(ahead), part: 0, offset: 0 };
+        let order = Order::new(seed, epoch, list.len());
+        Ok(Release { job: job.id, world_size, order, list, cursor, accounted_upto: 0 })
+    }
+
+    fn refuse_depleted(&self, list: &RoaringTreemap, now: Now) -> Result<(), Error> {
+        let mut live = 0_u64;
+        for place in list.iter().map(Place::from_u64).filter(|place| place.hour > hour_of(now.hi)) {
+            live = live.saturating_add(u64::from(self.book.has(&schema::place(place))?));
+        }
+        if live.saturating_mul(2) < list.len() { Err(Error::SnapshotDepleted) } else { Ok(()) }
+    }
+
+    /// The stream's next message, to be handed over; `None` at the end of the epoch.
+    ///
+    /// # Errors
+    /// [`Error::JobNotActive`] when the job ended, [`Error::JobQuotaExceeded`] when it has received all that it may.
+    pub fn next_message(&self, release: &mut Release) -> Result<Option<Message>, Error> {
+        let now = self.working_now()?;
+        let generation = self.gate.generation();
+        let job = self.active_job(release.job)?;
+        let opening = self.gate.opening();
+        let mut message = Message {
+            items: Vec::new(),
+            next_position: release.cursor.position,
+            after: release.cursor,
+            bytes: 0,
+            generation,
+            good_until: job.spec.expire_time,
+        };
+        while message.bytes < MESSAGE_BYTES && message.after.position < release.list.len() {
+            match self.release_record(&job, release, &mut message, now) {
+                Err(Error::JobQuotaExceeded) if !message.items.is_empty() => break,
+                released => released?,
+            }
+        }
+        drop(opening);
+        if message.items.is_empty() {
+            return Ok(None);
+        }
+        self.save_received(job.id)?;
+        message.next_position = message.after.position;
+        Ok(Some(message))
+    }
+
+    /// Hands a message over: `send` gets its release sequence. When this returns `false` nothing was sent: what the message
+    /// was decided on has changed, and the stream's next message is to be made again.
+    pub fn hand_over(&self, release: &mut Release, message: Message, send: impl FnOnce(Message, u64)) -> bool {
+        let (generation, good_until, after) = (message.generation, message.good_until, message.after);
+        let still_good = || self.stop.reason().is_none() && self.clock.times().hi < good_until;
+        let handed_over = self.gate.hand_over(generation, still_good, |sequence| send(message, sequence));
+        if handed_over {
+            release.cursor = after;
+        }
+        handed_over
+    }
+
+    /// Adds the record at the message's next position, or as much of it as still fits.
+    fn release_record(&self, job: &Job, release: &mut Release, message: &mut Message, now: Now) -> Result<(), Error> {
+        let position = message.after.position;
+        let index = release.order.index(position).ok_or(Error::Damaged)?;
+        let place = release.list.select(index).map(Place::from_u64).ok_or(Error::Damaged)?;
+        let outcome = match self.permitted(job, place, now)? {
+            None => Err(Content::Gone),
+            Some(Permitted { record, parts, good_until }) => {
+                if position >= release.accounted_upto {
+                    let sizes = parts.iter().filter_map(|permit| part_of(&record, permit)).map(|part| part.size);
+                    self.account(job, place, sizes.sum())?;
+                    release.accounted_upto = position.saturating_add(1);
+                }
+                message.good_until = message.good_until.min(good_until);
+                self.add_parts(job, &record, parts, message)?
+            }
+        };
+        let whole = match outcome {
+            Ok(whole) => whole,
+            Err(tombstone) => {
+                message.items.push(Item { position, token: None, content: tombstone, last: true });
+                // A tombstone weighs a little, so that a run of them does not become one huge message.
+                message.bytes = message.bytes.saturating_add(64);
+                true
+            }
+        };
+        if whole {
+            message.after = Cursor { position: position.saturating_add(release.world_size), part: 0, offset: 0 };
+        }
+        Ok(())
+    }
+
+    /// The record at a place with the permits for its parts and the time until which they hold, if the rules release it.
+    fn permitted(&self, job: &Job, place: Place, now: Now) -> Result<Option<Permitted>, Error> {
+        let Some(record) = self.record_at(place)? else { return Ok(None) };
+        let Some(consent) = self.book.consent(&record.tenant, record.consent)? else { return Ok(None) };
+        match policy::decide(job, &record, &consent, now) {
+            Ok(permit) => {
+                let good_until = record.expire_time.min(consent.receipt.expires_at);
+                Ok(Some(Permitted { record, parts: permit.into_parts(), good_until }))
+            }
+            Err(denial) => {
+                tracing::debug!(job = %job.id, record = %record.id, %denial, "release denied");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Adds parts of a record from where the stream stands. `Ok(true)` when the record is whole, `Ok(false)` when the
+    /// message is full before it; the tombstone that stands for it when it cannot be opened.
+    fn add_parts(
+        &self,
+        job: &Job,
+        record: &Record,
+        permits: Vec<PartPermit>,
+        message: &mut Message,
+    ) -> Result<Result<bool, Content>, Error> {
+        let Some(leaf) = self.keyring.leaf(record.place) else { return Ok(Err(Content::Gone)) };
+        let token = Some(self.book.tag("token", &[job.id.0.as_bytes(), record.id.0.as_bytes()]).0);
+        let (position, count) = (message.after.position, permits.len());
+        for (index, permit) in permits.into_iter().enumerate().skip(message.after.part) {
+            if message.bytes >= MESSAGE_BYTES {
+                return Ok(Ok(false));
+            }
+            let Some(part) = part_of(record, &permit).copied() else { return Ok(Err(Content::Damaged)) };
+            let sealed = match self.volumes.read(record.place, part.number, &part.extent).map_err(Error::from) {
+                Err(Error::RecordGone) => return Ok(Err(Content::Gone)),
+                Err(Error::Damaged) => return Ok(Err(Content::Damaged)),
+                sealed => sealed?,
+            };
+            let (key, fields) = (PartKey::derive(&leaf, u16::from(part.number)), permit.fields());
+            let Ok(plaintext) = seal::open_part(permit, &key, &part_context(&self.id, record, &part), &sealed) else {
+                tracing::error!(record = %record.id, part = part.number, "a part does not open");
+                return Ok(Err(Content::Damaged));
+            };
+            let is_last_part = index.saturating_add(1) == count;
+            if part.category == Category::Attributes {
+                let Some(attributes) = Attributes::decode(plaintext.expose()) else { return Ok(Err(Content::Damaged)) };
+                message.bytes = message.bytes.saturating_add(plaintext.expose().len());
+                message.items.push(Item {
+                    position,
+                    token,
+                    content: Content::Attributes(attributes.retain(fields)),
+                    last: is_last_part,
+                });
+            } else if !add_chunk(message, &part, token, &Bytes::from_owner(plaintext), is_last_part) {
+                return Ok(Ok(false));
+            }
+            message.after = Cursor { position, part: index.saturating_add(1), offset: 0 };
+        }
+        Ok(Ok(true))
+    }
+}
+
+/// Adds as much of a file as fits, from where the stream stands. Whether that is the rest of it.
+fn add_chunk(message: &mut Message, part: &Part, token: Option<[u8; 16]>, data: &Bytes, is_last_part: bool) -> bool {
+    let Cursor { position, offset, .. } = message.after;
+    let room = MESSAGE_BYTES.saturating_sub(message.bytes);
+    let end = data.len().min(offset.saturating_add(room));
+    let is_whole = end == data.len();
+    let content = Content::Chunk {
+        part: part.number,
+        category: part.category,
+        media_type: part.media_type,
+        size: part.size,
+        offset: u64::try_from(offset).unwrap_or(u64::MAX),
+        data: data.slice(offset.min(end)..end),
+    };
+    message.items.push(Item { position, token, content, last: is_whole && is_last_part });
+    message.bytes = message.bytes.saturating_add(end.saturating_sub(offset));
+    message.after.offset = end;
+    is_whole
+}
+
+fn part_of<'a>(record: &'a Record, permit: &PartPermit) -> Option<&'a Part> {
+    record.parts.iter().find(|part| part.number == permit.part())
+}

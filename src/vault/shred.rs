@@ -1,0 +1,237 @@
+//! Shredding: making records unrecoverable, at a word or by the clock, each time by one durable commit.
+//!
+//! The steps, in this order, with a crash allowed between any two:
+//!
+//! 0. What decisions are made from says no (rows, visible at once); the release generation is raised, so that what was
+//!    decided before is discarded; readers that hold keys are waited for.
+//! 1. The same rows are durable: the records are marked.
+//! 2. New pages and a new keyring head without the records' leaves are on the medium, sealed under a new root.
+//! 3. Commit point: the new root is durable, the old one destroyed. From here on nobody can open the records.
+//! 4. The rows are gone, the hours' volumes deleted; the call answers.
+//!
+//! A start finds marked records and hours without keys by looking, and finishes them the same way.
+
+use parking_lot::Mutex;
+
+use super::Vault;
+use super::book::Book;
+use super::consents::month_of;
+use super::error::Error;
+use super::rows::{RecordRow, VaultRow};
+use crate::clock::Clock;
+use crate::domain::ids::{Hour, Place, RecordId, TenantId};
+use crate::domain::record::{Record, RecordState};
+use crate::domain::retention::hour_of;
+use crate::keys::keyring::{Change, Step};
+use crate::store::group::Ticket;
+use crate::store::ledger::Transaction;
+use crate::store::schema;
+
+/// Hours ahead that have keys: the longest retention and two more.
+const HORIZON_HOURS: u32 = 30 * 24 + 2;
+/// Months ahead that have keys for two-year rows: two years, the retention before they begin, and one more.
+const HORIZON_MONTHS: u16 = 27;
+/// How many records of an expired hour are removed from the ledger in one transaction.
+const ROWS_AT_ONCE: usize = 2_000;
+
+/// What a shredding call did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Destruction {
+    /// Records that are now unrecoverable.
+    pub record_count: u64,
+    /// No message with a larger release sequence carries them.
+    pub last_release_sequence: u64,
+}
+
+/// Records that are marked, visibly but perhaps not durably yet.
+#[derive(Debug)]
+pub(super) struct Marked {
+    places: Vec<Place>,
+    last_release_sequence: u64,
+    ticket: Ticket,
+}
+
+/// Shreds that wait for a commit. Whoever holds `turn` commits for everyone who waits.
+#[derive(Debug, Default)]
+pub(super) struct Shredder {
+    turn: Mutex<()>,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    places: Vec<Place>,
+    /// How many calls have queued, and how many of them are done.
+    queued: u64,
+    done: u64,
+}
+
+impl Vault {
+    /// Shreds one record.
+    ///
+    /// # Errors
+    /// [`Error::RecordGone`] when it is gone already or never was.
+    pub fn shred_record(&self, tenant: &TenantId, id: RecordId) -> Result<Destruction, Error> {
+        let writes = self.writes.lock();
+        let record = self.record(tenant, id)?;
+        let marked = self.mark(Transaction::default(), std::slice::from_ref(&record))?;
+        drop(writes);
+        self.destroy(marked)
+    }
+
+    /// Steps 0 and 1, up to durability: marks records with the rest of a transaction. The caller holds `writes`.
+    pub(super) fn mark(&self, mut transaction: Transaction, records: &[Record]) -> Result<Marked, Error> {
+        for record in records.iter().filter(|record| record.state == RecordState::Live) {
+            let marked = Record { state: RecordState::Shredding, ..record.clone() };
+            let key = schema::record(self.book.tenant_tag(&record.tenant), record.id);
+            self.book.put(&mut transaction, key, &RecordRow::from_domain(&marked))?;
+            Book::put_mark(&mut transaction, schema::marked(record.place));
+            self.counts.lock().mark(&self.book, &mut transaction, record)?;
+        }
+        let ticket = self.book.apply(transaction)?;
+        let last_release_sequence = self.gate.raise();
+        Ok(Marked { places: records.iter().map(|record| record.place).collect(), last_release_sequence, ticket })
+    }
+
+    /// Steps 1 to 4 for records that are marked. The caller has let go of `writes`.
+    pub(super) fn destroy(&self, marked: Marked) -> Result<Destruction, Error> {
+        self.book.sync(marked.ticket)?;
+        (self.observer)(Step::Marked);
+        let Marked { places, last_release_sequence, .. } = marked;
+        let record_count = u64::try_from(places.len()).unwrap_or(u64::MAX);
+        if !places.is_empty() {
+            self.shred(&places)?;
+        }
+        Ok(Destruction { record_count, last_release_sequence })
+    }
+
+    /// Does what time asks for: an hour that is due is forgotten, unused hours get fresh seeds, serials are set aside, the
+    /// clock is saved. To be called often; most calls do nothing.
+    ///
+    /// # Errors
+    /// When something fails; the vault must then stop.
+    pub fn tick(&self) -> Result<(), Error> {
+        self.stop.check()?;
+        let over = hour_of(self.clock.times().due);
+        if self.keyring.first_hour().is_none_or(|first| first <= over) || self.keyring.runs_low() {
+            self.shred(&[])?;
+        }
+        self.save_heartbeat()
+    }
+
+    /// Steps 2 to 4: forgets these records and every hour that is due, in one commit with whoever else waits for one.
+    pub(super) fn shred(&self, places: &[Place]) -> Result<(), Error> {
+        let ticket = {
+            let mut queue = self.shredder.queue.lock();
+            queue.places.extend_from_slice(places);
+            queue.queued = queue.queued.saturating_add(1);
+            queue.queued
+        };
+        let _turn = self.shredder.turn.lock();
+        let (places, upto) = {
+            let mut queue = self.shredder.queue.lock();
+            if queue.done >= ticket {
+                return Ok(());
+            }
+            (std::mem::take(&mut queue.places), queue.queued)
+        };
+        self.stop.check()?;
+        self.commit(&places)?;
+        self.shredder.queue.lock().done = upto;
+        Ok(())
+    }
+
+    fn commit(&self, places: &[Place]) -> Result<(), Error> {
+        self.gate.wait_for_openers();
+        let change = change(&self.clock, places);
+        let generation = self.keyring.commit(&change, &self.observer)?;
+        self.finish(places, change.over, generation)?;
+        (self.observer)(Step::Finished);
+        Ok(())
+    }
+
+    /// Step 4: removes what is left of records whose keys are gone.
+    fn finish(&self, places: &[Place], over: Hour, generation: u64) -> Result<(), Error> {
+        let mut transaction = Transaction::default();
+        self.book.put(&mut transaction, schema::vault(), &VaultRow { keyring_generation: generation })?;
+        let writes = self.writes.lock();
+        for place in places {
+            self.remove_rows(&mut transaction, *place)?;
+        }
+        self.remove_due(&mut transaction, over)?;
+        let mut ticket = self.book.apply(transaction)?;
+        drop(writes);
+        while let Some(removed) = self.remove_expired(over)? {
+            ticket = removed;
+        }
+        self.book.sync(ticket)?;
+        for hour in self.volumes.hours()?.into_iter().filter(|hour| *hour <= over) {
+            self.volumes.delete_hour(hour)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the rows of a record that stood at `place`, if there are any.
+    fn remove_rows(&self, transaction: &mut Transaction, place: Place) -> Result<(), Error> {
+        if let Some(record) = self.record_at(place)? {
+            for key in self.rows_of(&record) {
+                transaction.remove(key);
+            }
+            if record.state == RecordState::Shredding {
+                self.counts.lock().finish(&record);
+            }
+        }
+        transaction.remove(schema::place(place));
+        transaction.remove(schema::marked(place));
+        Ok(())
+    }
+
+    /// Removes rows of some records of hours up to `over`, and at the end the counts of those hours; `None` when none is left.
+    fn remove_expired(&self, over: Hour) -> Result<Option<Ticket>, Error> {
+        let _writes = self.writes.lock();
+        let mut transaction = Transaction::default();
+        let mut removed = 0_usize;
+        for key in self.book.keys(&schema::places()).take(ROWS_AT_ONCE) {
+            let place = schema::place_in(&key?).ok_or(Error::Damaged)?;
+            if place.hour > over {
+                break;
+            }
+            self.remove_rows(&mut transaction, place)?;
+            removed = removed.saturating_add(1);
+        }
+        let counted = self.counts.lock().hours().next().is_some_and(|hour| hour <= over);
+        if removed == 0 && !counted {
+            return Ok(None);
+        }
+        if removed < ROWS_AT_ONCE {
+            self.counts.lock().forget(&self.book, &mut transaction, over);
+        }
+        self.book.apply(transaction).map(Some)
+    }
+
+    /// Removes other rows that were due by `over`.
+    fn remove_due(&self, transaction: &mut Transaction, over: Hour) -> Result<(), Error> {
+        for key in self.book.keys(&schema::dues()) {
+            let due = key?;
+            let Some((_, key)) = schema::due_in(&due).filter(|(hour, _)| *hour <= over) else { break };
+            if self.book.is_over(key)? {
+                transaction.remove(key.to_vec());
+            }
+            transaction.remove(due);
+        }
+        Ok(())
+    }
+}
+
+/// What a commit changes now: these records go, and whatever is due by the clock.
+pub(super) fn change<'a>(clock: &Clock, punctures: &'a [Place]) -> Change<'a> {
+    let times = clock.times();
+    Change {
+        punctures,
+        over: hour_of(times.due),
+        horizon: HORIZON_HOURS,
+        month: month_of(times.lo),
+        months: HORIZON_MONTHS,
+        heartbeat: clock.heartbeat().to_bytes(),
+    }
+}

@@ -1,0 +1,72 @@
+"""An eKYC provider: its tenant, its receipt key, its uploads."""
+
+import uuid
+
+from idvault.v1 import consent_service_pb2 as consents_api
+from idvault.v1 import record_service_pb2 as records_api
+from idvault.v1 import resources_pb2 as api
+from idvault.v1 import retention_service_pb2 as retention_api
+from idvault.v1 import tenant_service_pb2 as tenants_api
+
+from crc32c import crc32c
+from receipts import EVERYTHING, Signer, claims, grant
+from server import OPERATOR
+
+OCR = (grant("TRAIN_DOCUMENT_OCR", EVERYTHING),)
+
+
+class Provider:
+    """A tenant that the operator has just created."""
+
+    def __init__(self, vault):
+        self.vault = vault
+        self.id = f"acme-{uuid.uuid4().hex[:8]}"
+        self.name = f"tenants/{self.id}"
+        self.signer = Signer("receipts-1")
+        tenant = api.Tenant(jwks=self.signer.jwks(), metadata_policy=api.METADATA_POLICY_KEEP)
+        request = tenants_api.CreateTenantRequest(tenant_id=self.id, tenant=tenant)
+        self.tenant = vault.caller(OPERATOR).tenants.CreateTenant(request).tenant
+
+    @property
+    def caller(self):
+        return self.vault.caller(f"tenant/{self.id}")
+
+    def receipt(self, specimen, grants=OCR, **changed):
+        return self.signer.sign(claims(self.id, self.vault.clock.now, specimen, list(grants)) | changed)
+
+    def request(self, specimen, receipt=None):
+        """An upload of the whole specimen, as yet unsent."""
+        header = records_api.RecordHeader(
+            parent=self.name,
+            request_id=str(uuid.uuid4()),
+            call_id=f"call-{uuid.uuid4().hex[:16]}",
+            receipt=receipt or self.receipt(specimen),
+        )
+        header.collect_time.FromDatetime(self.vault.clock.now)
+        parts = [inline_part(file.category, file.media_type, file.data) for file in specimen.files]
+        return records_api.CreateRecordRequest(header=header, parts=parts, attributes=specimen.attributes)
+
+    def create(self, request):
+        return self.caller.records.CreateRecord(request).record
+
+    def upload(self, specimen, grants=OCR):
+        return self.create(self.request(specimen, self.receipt(specimen, grants)))
+
+    def get(self, record):
+        return self.caller.records.GetRecord(records_api.GetRecordRequest(name=record.name)).record
+
+    def shred(self, record):
+        return self.caller.records.ShredRecord(records_api.ShredRecordRequest(name=record.name)).destruction
+
+    def withdraw(self, record, purposes=(), by=None):
+        """Takes back the record's consent; the tenant does, or the person `by`."""
+        request = consents_api.WithdrawConsentRequest(name=record.consent, purposes=purposes)
+        return (self.vault.caller(by) if by else self.caller).consents.WithdrawConsent(request)
+
+    def retention(self):
+        return self.caller.retention.GetRetentionStatus(retention_api.GetRetentionStatusRequest(parent=self.name))
+
+
+def inline_part(category, media_type, data):
+    header = records_api.PartHeader(category=category, media_type=media_type, size_bytes=len(data), crc32c=crc32c(data))
+    return records_api.InlinePart(header=header, data=data)
