@@ -2,7 +2,7 @@
 //!
 //! Exit codes: 0, 64 (usage or configuration), 70 (refused to go on), 75 (try again).
 
-//mod demo;
+mod demo;
 mod serve;
 
 use std::process::ExitCode;
@@ -28,8 +28,8 @@ struct Cli {
 enum Command {
     /// Serve a vault.
     Serve(serve::Arguments),
-    // Show the whole story on real images, in a temporary vault.
-    //Demo(demo::Arguments),
+    /// Show the whole story on real images, in a temporary vault.
+    Demo(demo::Arguments),
 }
 
 /// Runs the program.
@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
     let code = runtime.block_on(async {
         match cli.command {
             Command::Serve(arguments) => serve::run(arguments).await,
-            //Command::Demo(arguments) => demo::run(arguments).await,
+            Command::Demo(arguments) => demo::run(arguments).await,
         }
     });
     // A disk that hangs must not keep the program from ending.

@@ -233,6 +233,25 @@ impl Clock {
     }
 }
 
+/// Measures how long something takes, to show it to a person. Decides nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Starts.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this file is where clocks are read")]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// The time since the start.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// How much time passed between two readings of one boot; never negative.
 fn passed(before: &Reading, after: &Reading) -> TimeDelta {
     let passed = match (before.elapsed, after.elapsed) {

@@ -15,7 +15,7 @@ pub mod config;
 pub mod crypto;
 pub mod domain;
 pub mod files;
-//pub mod forensic;
+pub mod forensic;
 pub mod keys;
 pub mod proto;
 pub mod rpc;

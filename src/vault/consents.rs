@@ -4,7 +4,7 @@ use chrono::{DateTime, Datelike, Months, Utc};
 
 use super::Vault;
 use super::error::Error;
-use super::rows::{ConsentRow, sha256};
+use super::rows::ConsentRow;
 use crate::crypto::jwk::KeySet;
 use crate::crypto::receipt::{self, Expected};
 use crate::domain::consent::{Consent, ConsentState};
@@ -67,7 +67,7 @@ impl Vault {
         Ok(Consent {
             tenant: tenant.id.clone(),
             receipt: parsed,
-            receipt_sha256: sha256(receipt),
+            receipt_sha256: receipt::sha256(receipt),
             registered_at: now.lo,
             events: Vec::new(),
         })

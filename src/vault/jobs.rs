@@ -42,13 +42,14 @@ impl Vault {
         Ok(job)
     }
 
-    /// A job in its state now.
+    /// A job in its state now, with the approvals that still count.
     ///
     /// # Errors
     /// [`Error::NotFound`].
     pub fn job(&self, id: JobId) -> Result<Job, Error> {
         let now = self.now()?;
         let mut job = self.book.get::<JobRow>(&schema::job(id))?.ok_or(Error::NotFound)?.into_domain()?;
+        job.approvals = job.approvals_at(now.hi).cloned().collect();
         job.state = job.state_at(now.hi);
         Ok(job)
     }

@@ -6,7 +6,6 @@
 use chrono::{DateTime, Utc};
 use prost::Message;
 use prost_types::Timestamp;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::error::Error;
@@ -291,7 +290,7 @@ impl ConsentRow {
         Ok(Consent {
             tenant: parsed.issuer.clone(),
             receipt: parsed,
-            receipt_sha256: sha256(&self.receipt),
+            receipt_sha256: receipt::sha256(&self.receipt),
             registered_at: time(self.registered)?,
             events: self.events.into_iter().map(event).collect::<Result<_, _>>()?,
         })
@@ -336,11 +335,6 @@ pub(super) fn uuid(bytes: &[u8]) -> Result<Uuid, Error> {
 
 pub(super) fn digest(bytes: &[u8]) -> Result<[u8; 32], Error> {
     bytes.try_into().map_err(|_| Error::Damaged)
-}
-
-/// The digest of a receipt as it was signed.
-pub(super) fn sha256(receipt: &str) -> [u8; 32] {
-    Sha256::digest(receipt).into()
 }
 
 pub(super) fn category(number: u32) -> Option<Category> {

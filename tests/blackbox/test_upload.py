@@ -88,6 +88,7 @@ def test_call_id_is_unique(provider):
     [
         ([grant("VERIFY_IDENTITY", EVERYTHING)], "CONSENT_PURPOSE_NOT_GRANTED"),
         ([grant("TRAIN_DOCUMENT_OCR", EVERYTHING, decision="refused")], "CONSENT_PURPOSE_NOT_GRANTED"),
+        ([grant("TRAIN_DOCUMENT_OCR", EVERYTHING, recipients=[])], "CONSENT_PURPOSE_NOT_GRANTED"),
         ([grant("TRAIN_DOCUMENT_OCR", FILES)], "CONSENT_CATEGORY_NOT_COVERED"),
         ([grant("TRAIN_DOCUMENT_OCR", EVERYTHING[1:])], "CONSENT_CATEGORY_NOT_COVERED"),
         ([grant("TRAIN_DOCUMENT_OCR", EVERYTHING, consent_type="expressed")], "CONSENT_EXPLICIT_REQUIRED"),
