@@ -19,6 +19,7 @@ use crate::clock::{FileSource, Limits, Source, SystemSource};
 use crate::config::Config;
 use crate::proto;
 use crate::rpc::{Api, Callers, Role};
+use crate::vault::error::Error;
 use crate::vault::{Blueprint, OpenError, Vault};
 
 /// How often the vault looks at the clock: a made-up one may jump at any moment.
@@ -157,7 +158,11 @@ impl App {
             .add_routes(routes)
             .serve_with_incoming_shutdown(incoming, async move { drop(draining.wait_for(|draining| *draining).await) });
         let mut server = tokio::spawn(server);
-        let keeper = tokio::spawn(keep(Arc::clone(&self.vault), reporter.clone()));
+        reporter.set_service_status("", ServingStatus::NotServing).await;
+        let (said, health) = watch::channel(false);
+        let kept = Arc::clone(&self.vault);
+        std::thread::spawn(move || keep(&kept, &said));
+        let reporting = tokio::spawn(report(Arc::clone(&self.vault), reporter.clone(), health));
         tokio::select! {
             () = shutdown => tracing::info!("draining"),
             () = self.vault.stop().stopped() => {}
@@ -166,7 +171,7 @@ impl App {
         reporter.set_service_status("", ServingStatus::NotServing).await;
         drain.send_replace(true);
         let drained = tokio::time::timeout(self.drain, &mut server).await;
-        keeper.abort();
+        reporting.abort();
         if drained.is_err() {
             tracing::warn!("calls were still open after the drain and are cut");
             server.abort();
@@ -195,25 +200,29 @@ fn source(config: &Config, options: &Options) -> Result<Box<dyn Source>, BuildEr
     }
 }
 
-/// Does what time asks for, and tells the truth about health, until the vault stops.
-async fn keep(vault: Arc<Vault>, reporter: HealthReporter) {
-    let simulated = vault.clock().is_simulated();
-    if simulated {
+/// Keeps a vault: does what time asks for, in a thread of its own that no call can crowd out. Ends when the vault stops or
+/// nobody wants to know its health any more.
+fn keep(vault: &Vault, health: &watch::Sender<bool>) {
+    let pause = if vault.clock().is_simulated() { SIMULATED_TICK } else { TICK };
+    while vault.stop().reason().is_none() && !health.is_closed() {
+        let ticked = vault.tick().map_err(|error| vault.stop_if_failed(error));
+        let well = ticked.is_ok() && vault.clock().times().trusted;
+        health.send_if_modified(|said| std::mem::replace(said, well) != well);
+        std::thread::sleep(pause);
+    }
+}
+
+/// Tells callers how the vault is, until its keeper is gone: one that ended for no reason stops the vault.
+async fn report(vault: Arc<Vault>, reporter: HealthReporter, mut health: watch::Receiver<bool>) {
+    if vault.clock().is_simulated() {
         reporter.set_service_status(SIMULATED, ServingStatus::Serving).await;
     }
-    let mut ticks = tokio::time::interval(if simulated { SIMULATED_TICK } else { TICK });
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut said = None;
-    while vault.stop().reason().is_none() {
-        ticks.tick().await;
-        let ticking = Arc::clone(&vault);
-        let ticked = tokio::task::spawn_blocking(move || ticking.tick().map_err(|error| ticking.stop_if_failed(error))).await;
-        let well = matches!(ticked, Ok(Ok(()))) && vault.clock().times().trusted;
-        if said != Some(well) {
-            said = Some(well);
-            tracing::info!(serving = well, "health");
-            let status = if well { ServingStatus::Serving } else { ServingStatus::NotServing };
-            reporter.set_service_status("", status).await;
-        }
+    while health.changed().await.is_ok() {
+        let well = *health.borrow_and_update();
+        let status = if well { ServingStatus::Serving } else { ServingStatus::NotServing };
+        reporter.set_service_status("", status).await;
+    }
+    if vault.stop().reason().is_none() {
+        vault.stop_if_failed(Error::Failed("the keeper of the vault ended".to_owned()));
     }
 }

@@ -119,6 +119,18 @@ impl Vault {
         let Some((tenant, record)) = self.book.place(place)? else { return Ok(None) };
         self.book.record(&tenant, record)
     }
+
+    /// The record at a place, if its rows are there and whole: for those who remove what is left of it, which a damaged row
+    /// must not stop.
+    fn whole_record_at(&self, place: Place) -> Result<Option<Record>, Error> {
+        match self.record_at(place) {
+            Err(Error::Damaged) => {
+                tracing::error!(hour = %place.hour, serial = place.serial.number(), "the rows of a record are damaged");
+                Ok(None)
+            }
+            record => record,
+        }
+    }
 }
 
 /// A fresh `UUIDv7` for the time `now`, its random bits from the system.

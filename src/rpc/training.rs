@@ -21,7 +21,7 @@ use crate::proto::{
 use crate::vault::error::Error;
 use crate::vault::release::{Iteration, Release};
 
-/// Who may see any job.
+/// Who may see any job and make snapshots of it.
 const STAFF: [Role; 3] = [Role::Requester, Role::PrivacyOfficer, Role::ModelOwner];
 /// About how many bytes a message of a stream carries.
 const MESSAGE_BYTES: u64 = 1 << 20;
@@ -87,9 +87,9 @@ impl TrainingService for Api {
 
     async fn create_snapshot(&self, request: Request<CreateSnapshotRequest>) -> Result<Response<CreateSnapshotResponse>, Status> {
         let caller = self.callers.identify(request.metadata())?;
-        caller.must_be_or_workload(&[Role::Requester])?;
+        caller.must_be_or_workload(&STAFF)?;
         let CreateSnapshotRequest { parent, request_id } = request.into_inner();
-        let job = self.job_for(&caller, &[Role::Requester], names::job(&parent, "parent")?).await?;
+        let job = self.job_for(&caller, &STAFF, names::job(&parent, "parent")?).await?;
         let id = convert::request_id(&request_id, "request_id")?;
         let snapshot = self.run(move |vault| vault.create_snapshot(job.id, &caller.identity, id)).await?;
         Ok(Response::new(CreateSnapshotResponse { snapshot: Some(convert::snapshot(&snapshot)) }))

@@ -7,7 +7,7 @@
 
 mod frame;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -25,6 +25,9 @@ use crate::files;
 
 /// A volume that reached this many bytes is followed by a new one.
 const ROLL_AT: u64 = 4 << 30;
+
+/// How many volumes are kept open for appending, and how many for reading: files in use stay open beyond that.
+const MAX_OPEN: usize = 128;
 
 /// Why a part cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +64,7 @@ impl From<io::Error> for VolumeError {
 pub struct Volumes {
     dir: PathBuf,
     /// The volume that each hour's parts are appended to in this run.
-    current: Mutex<HashMap<Hour, Arc<Volume>>>,
+    current: Mutex<BTreeMap<Hour, Arc<Volume>>>,
     /// Volumes opened for reading.
     readers: Mutex<HashMap<(Hour, u32), Arc<File>>>,
 }
@@ -204,6 +207,9 @@ impl Volumes {
             return Ok(Arc::clone(volume));
         }
         let volume = Arc::new(Volume::create(&self.hour_dir(hour))?);
+        if current.len() >= MAX_OPEN {
+            current.pop_first();
+        }
         current.insert(hour, Arc::clone(&volume));
         Ok(volume)
     }
@@ -214,6 +220,9 @@ impl Volumes {
             return Ok(Arc::clone(file));
         }
         let file = Arc::new(File::open(volume_path(&self.hour_dir(hour), number))?);
+        if readers.len() >= MAX_OPEN {
+            readers.clear();
+        }
         readers.insert((hour, number), Arc::clone(&file));
         Ok(file)
     }

@@ -153,7 +153,7 @@ impl Vault {
         let mut marked = Vec::new();
         for key in self.book.keys(&schema::all_marked()) {
             let place = schema::place_in(&key?).ok_or(Error::Damaged)?;
-            if let Some(record) = self.record_at(place)? {
+            if let Some(record) = self.whole_record_at(place)? {
                 self.counts.lock().remark(&record);
             }
             marked.push(place);

@@ -210,8 +210,8 @@ impl Vault {
         let index = release.order.index(position).ok_or(Error::Damaged)?;
         let place = release.list.select(index).map(Place::from_u64).ok_or(Error::Damaged)?;
         let outcome = match self.permitted(job, place, now)? {
-            None => Err(Content::Gone),
-            Some(Permitted { record, parts, good_until }) => {
+            Err(tombstone) => Err(tombstone),
+            Ok(Permitted { record, parts, good_until }) => {
                 if position >= release.accounted_upto {
                     let sizes = parts.iter().filter_map(|permit| part_of(&record, permit)).map(|part| part.size);
                     self.account(job, place, sizes.sum())?;
@@ -236,18 +236,26 @@ impl Vault {
         Ok(())
     }
 
-    /// The record at a place with the permits for its parts and the time until which they hold, if the rules release it.
-    fn permitted(&self, job: &Job, place: Place, now: Now) -> Result<Option<Permitted>, Error> {
-        let Some(record) = self.record_at(place)? else { return Ok(None) };
-        let Some(consent) = self.book.consent(&record.tenant, record.consent)? else { return Ok(None) };
+    /// The record at a place with the permits for its parts, if the rules release it; else the tombstone that stands for it.
+    fn permitted(&self, job: &Job, place: Place, now: Now) -> Result<Result<Permitted, Content>, Error> {
+        let found = self.record_at(place).and_then(|record| match record {
+            Some(record) => Ok(self.book.consent(&record.tenant, record.consent)?.map(|consent| (record, consent))),
+            None => Ok(None),
+        });
+        let (record, consent) = match found {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Err(Content::Gone)),
+            Err(Error::Damaged) => return Ok(Err(Content::Damaged)),
+            Err(failure) => return Err(failure),
+        };
         match policy::decide(job, &record, &consent, now) {
             Ok(permit) => {
                 let good_until = record.expire_time.min(consent.receipt.expires_at);
-                Ok(Some(Permitted { record, parts: permit.into_parts(), good_until }))
+                Ok(Ok(Permitted { record, parts: permit.into_parts(), good_until }))
             }
             Err(denial) => {
                 tracing::debug!(job = %job.id, record = %record.id, %denial, "release denied");
-                Ok(None)
+                Ok(Err(Content::Gone))
             }
         }
     }

@@ -173,7 +173,7 @@ impl Vault {
 
     /// Removes the rows of a record that stood at `place`, if there are any.
     fn remove_rows(&self, transaction: &mut Transaction, place: Place) -> Result<(), Error> {
-        if let Some(record) = self.record_at(place)? {
+        if let Some(record) = self.whole_record_at(place)? {
             for key in self.rows_of(&record) {
                 transaction.remove(key);
             }

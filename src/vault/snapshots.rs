@@ -12,6 +12,7 @@ use super::rows::{self, RecordRow, Row, stamp, time};
 use crate::domain::ids::{Hour, Identity, JobId, Place, RequestId, Serial, SnapshotId};
 use crate::domain::job::{Job, JobState};
 use crate::domain::policy;
+use crate::domain::record::Record;
 use crate::domain::retention::Now;
 use crate::store::ledger::Transaction;
 use crate::store::schema;
@@ -104,15 +105,23 @@ impl Vault {
         let (mut list, mut last_end) = (RoaringTreemap::new(), None);
         for tenant in &job.spec.tenants {
             for row in self.book.scan::<RecordRow>(&schema::records_of(self.book.tenant_tag(tenant))) {
-                let record = row?.1.into_domain()?;
-                let consent = self.book.consent(tenant, record.consent)?;
-                if consent.is_some_and(|consent| policy::decide(job, &record, &consent, now).is_ok()) {
+                let eligible = row.and_then(|(_, row)| self.if_eligible(job, row.into_domain()?, now));
+                // What is damaged is not eligible, and no reason to withhold the rest.
+                if let Some(record) =
+                    eligible.or_else(|error| if matches!(error, Error::Damaged) { Ok(None) } else { Err(error) })?
+                {
                     list.insert(record.place.to_u64());
                     last_end = last_end.max(Some(record.expire_time));
                 }
             }
         }
         Ok((list, last_end))
+    }
+
+    /// The record, if the rules release it to a job now.
+    fn if_eligible(&self, job: &Job, record: Record, now: Now) -> Result<Option<Record>, Error> {
+        let consent = self.book.consent(&record.tenant, record.consent)?;
+        Ok(consent.is_some_and(|consent| policy::decide(job, &record, &consent, now).is_ok()).then_some(record))
     }
 }
 

@@ -93,7 +93,7 @@ def test_call_id_is_unique(provider):
         ([grant("TRAIN_DOCUMENT_OCR", EVERYTHING[1:])], "CONSENT_CATEGORY_NOT_COVERED"),
         ([grant("TRAIN_DOCUMENT_OCR", EVERYTHING, consent_type="expressed")], "CONSENT_EXPLICIT_REQUIRED"),
     ],
-    ids=["no training purpose", "training refused", "fields not covered", "face not covered", "not explicit"],
+    ids=["no training purpose", "training refused", "nobody", "fields not covered", "face not covered", "not explicit"],
 )
 def test_consent_must_cover_the_upload(provider, grants, reason):
     refuses(lambda: provider.upload(load()[1], grants), reason)
