@@ -219,6 +219,7 @@ async fn report(vault: Arc<Vault>, reporter: HealthReporter, mut health: watch::
     }
     while health.changed().await.is_ok() {
         let well = *health.borrow_and_update();
+        tracing::info!(serving = well, "health");
         let status = if well { ServingStatus::Serving } else { ServingStatus::NotServing };
         reporter.set_service_status("", status).await;
     }

@@ -19,6 +19,7 @@ mod book;
 mod counts;
 mod gate;
 mod lineage;
+mod metadata;
 mod recover;
 mod requests;
 mod rows;

@@ -8,7 +8,7 @@ use crate::domain::retention::Retention;
 /// What happens to metadata inside uploaded image files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetadataPolicy {
-    /// It is removed before the file is sealed.
+    /// It is removed from JPEG, PNG and WebP before they are sealed; other formats stay as they were sent.
     Strip,
     /// Files are sealed as they were sent.
     Keep,

@@ -2,9 +2,7 @@
 
 use std::pin::Pin;
 
-use tokio::sync::mpsc;
-use tokio_stream::Stream;
-use tokio_stream::wrappers::ReceiverStream;
+use futures_util::stream::{self, Stream};
 use tonic::{Request, Response, Status};
 
 use super::caller::{Caller, Role};
@@ -23,12 +21,6 @@ use crate::vault::release::{Iteration, Release};
 
 /// Who may see any job and make snapshots of it.
 const STAFF: [Role; 3] = [Role::Requester, Role::PrivacyOfficer, Role::ModelOwner];
-/// About how many bytes a message of a stream carries.
-const MESSAGE_BYTES: u64 = 1 << 20;
-/// How many messages wait for a reader, unless the reader asks for fewer or more.
-const MESSAGES_IN_FLIGHT: u64 = 4;
-/// How many it can ask for.
-const MAX_MESSAGES_IN_FLIGHT: u64 = 16;
 
 #[tonic::async_trait]
 impl TrainingService for Api {
@@ -109,17 +101,13 @@ impl TrainingService for Api {
     async fn fetch_records(&self, request: Request<FetchRecordsRequest>) -> Result<Response<Self::FetchRecordsStream>, Status> {
         let caller = self.callers.identify(request.metadata())?;
         caller.must_be_or_workload(&[])?;
-        let FetchRecordsRequest { snapshot, seed, epoch, rank, world_size, start_position, max_in_flight_bytes } =
-            request.into_inner();
+        let FetchRecordsRequest { snapshot, seed, epoch, rank, world_size, start_position, .. } = request.into_inner();
         let (job, snapshot) = names::snapshot(&snapshot, "snapshot")?;
         let job = self.job_for(&caller, &[], job).await?;
         let iteration = Iteration { job: job.id, snapshot, seed, epoch, rank, world_size, start_position };
         let release = self.run(move |vault| vault.release(&iteration)).await?;
-        let wanted =
-            max_in_flight_bytes.checked_div(MESSAGE_BYTES).filter(|_| max_in_flight_bytes > 0).unwrap_or(MESSAGES_IN_FLIGHT);
-        let (sender, receiver) = mpsc::channel(usize::try_from(wanted.clamp(1, MAX_MESSAGES_IN_FLIGHT)).unwrap_or(1));
-        tokio::spawn(self.clone().stream(release, sender));
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        let messages = stream::try_unfold((self.clone(), release), |(api, release)| api.next_message(release));
+        Ok(Response::new(Box::pin(messages)))
     }
 }
 
@@ -139,32 +127,18 @@ impl Api {
         }
     }
 
-    /// Sends a stream's messages for as long as somebody reads. A message is made only when there is room for it.
-    async fn stream(self, mut release: Release, sender: mpsc::Sender<Result<FetchRecordsResponse, Status>>) {
-        while let Ok(room) = sender.clone().reserve_owned().await {
-            let mut room = Some(room);
-            let sent = self.run(move |vault| {
-                while let Some(message) = vault.next_message(&mut release)? {
-                    let send = |message, sequence| {
-                        if let Some(room) = room.take() {
-                            room.send(Ok(convert::message(message, sequence)));
-                        }
-                    };
-                    if vault.hand_over(&mut release, message, send) {
-                        return Ok(Some(release));
-                    }
-                }
-                Ok(None)
-            });
-            match sent.await {
-                Ok(Some(rest)) => release = rest,
-                Ok(None) => return,
-                Err(status) => {
-                    // A reader who is gone needs no reason.
-                    drop(sender.send(Err(status)).await);
-                    return;
+    /// The stream's next message, made and handed over when the transport asks for it: nothing that was decided waits for a
+    /// slow reader, so nothing reaches one after it was withdrawn or expired.
+    async fn next_message(self, mut release: Release) -> Result<Option<(FetchRecordsResponse, (Self, Release))>, Status> {
+        let next = self.run(move |vault| {
+            while let Some(message) = vault.next_message(&mut release)? {
+                let mut sent = None;
+                if vault.hand_over(&mut release, message, |message, sequence| sent = Some(convert::message(message, sequence))) {
+                    return Ok(sent.map(|message| (message, release)));
                 }
             }
-        }
+            Ok(None)
+        });
+        Ok(next.await?.map(|(message, release)| (message, (self, release))))
     }
 }

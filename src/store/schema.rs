@@ -22,6 +22,8 @@ pub enum Table {
     Call,
     /// Consents with their events, by tenant tag and consent id.
     Consent,
+    /// Consents of which something was withdrawn, by tenant tag and consent id: known for as long as the receipt could come again.
+    Withdrawn,
     /// Records under a consent, by tenant tag, consent id and record id.
     ConsentRecord,
     /// Remembered requests, by request tag.
@@ -54,6 +56,7 @@ impl Table {
             Self::Marked => b'M',
             Self::Call => b'L',
             Self::Consent => b'C',
+            Self::Withdrawn => b'W',
             Self::ConsentRecord => b'N',
             Self::Request => b'Q',
             Self::Job => b'J',
@@ -150,6 +153,12 @@ pub fn call(call: Tag) -> Vec<u8> {
 #[must_use]
 pub fn consent(tenant: Tag, consent: ConsentId) -> Vec<u8> {
     Table::Consent.key(&[&tenant.0, consent.0.as_bytes()])
+}
+
+/// The key that says that something of a consent was withdrawn.
+#[must_use]
+pub fn withdrawn(tenant: Tag, consent: ConsentId) -> Vec<u8> {
+    Table::Withdrawn.key(&[&tenant.0, consent.0.as_bytes()])
 }
 
 /// The key that says that a record stands under a consent.

@@ -26,6 +26,8 @@ use crate::files;
 /// A volume that reached this many bytes is followed by a new one.
 const ROLL_AT: u64 = 4 << 30;
 
+/// Space that uploads leave free, so that what shreds, and what the ledger and the clock write, never meets a full disk.
+const RESERVE: u64 = 64 << 20;
 /// How many volumes are kept open for appending, and how many for reading: files in use stay open beyond that.
 const MAX_OPEN: usize = 128;
 
@@ -110,6 +112,11 @@ impl Volumes {
     /// # Errors
     /// [`VolumeError::Full`] when there is no space; nothing was then added.
     pub fn append(&self, place: Place, parts: &[(u8, &[u8])]) -> Result<Appended, VolumeError> {
+        let wanted: usize = parts.iter().map(|(_, sealed)| sealed.len()).sum();
+        let disk = rustix::fs::statvfs(&self.dir).map_err(io::Error::from)?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < RESERVE.saturating_add(u64::try_from(wanted).unwrap_or(u64::MAX)) {
+            return Err(VolumeError::Full);
+        }
         let volume = self.volume_for(place.hour)?;
         let mut tail = volume.tail.lock();
         let mut next = tail.clone();
@@ -152,14 +159,8 @@ impl Volumes {
         while left > 0 {
             let length = left.min(MAX_PAYLOAD);
             let mut frame = vec![0; frame::HEADER_LEN.saturating_add(length)];
-            if let Err(error) = file.read_exact_at(&mut frame, offset) {
-                let is_short = error.kind() == io::ErrorKind::UnexpectedEof;
-                return Err(if is_short {
-                    VolumeError::Damaged("the volume ends within the part")
-                } else {
-                    VolumeError::Disk(error)
-                });
-            }
+            // A sector that cannot be read is damage too: it costs this part and never the vault.
+            file.read_exact_at(&mut frame, offset).map_err(|_| VolumeError::Damaged("the frame cannot be read"))?;
             sealed.extend_from_slice(frame::payload(&frame, place, extent.volume, part)?);
             left = left.saturating_sub(length);
             offset = offset.saturating_add(frame::aligned_len(length));

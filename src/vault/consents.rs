@@ -9,7 +9,7 @@ use crate::crypto::jwk::KeySet;
 use crate::crypto::receipt::{self, Expected};
 use crate::domain::consent::{Consent, ConsentState};
 use crate::domain::ids::{ConsentId, TenantId};
-use crate::domain::policy;
+use crate::domain::policy::{self, Refusal};
 use crate::domain::retention::{Now, hour_of};
 use crate::domain::tenant::Tenant;
 use crate::store::ledger::Transaction;
@@ -36,6 +36,7 @@ impl Vault {
         let now = self.now()?;
         let tenant = self.book.tenant(tenant)?.ok_or(Error::NotFound)?;
         let offered = self.verify_receipt(&tenant, &receipt, now)?;
+        self.catch_up()?;
         let writes = self.writes.lock();
         if let Some(known) = self.known(&offered)? {
             drop(writes);
@@ -76,11 +77,13 @@ impl Vault {
     /// The consent of this id as it stands, if there is one.
     ///
     /// # Errors
-    /// [`Error::ConsentIdReused`] when it came with another receipt.
+    /// [`Error::ConsentIdReused`] when it came with another receipt, [`Refusal::Withdrawn`] when it was withdrawn so long ago
+    /// that nothing else is known of it.
     pub(super) fn known(&self, offered: &Consent) -> Result<Option<Consent>, Error> {
-        let known = self.book.consent(&offered.tenant, offered.id())?;
-        match known {
+        let withdrawn = schema::withdrawn(self.book.tenant_tag(&offered.tenant), offered.id());
+        match self.book.consent(&offered.tenant, offered.id())? {
             Some(known) if known.receipt_sha256 != offered.receipt_sha256 => Err(Error::ConsentIdReused),
+            None if self.book.has(&withdrawn)? => Err(Refusal::Withdrawn.into()),
             known => Ok(known),
         }
     }

@@ -39,7 +39,7 @@ pub enum Error {
     /// The caller: a part's bytes do not have the declared CRC-32C.
     #[error("part {0} does not have the declared CRC-32C")]
     PartChecksum(usize),
-    /// The caller: a part's bytes are not of the declared media type.
+    /// The caller: a part's bytes are not of the declared media type, or are malformed where metadata is to be removed.
     #[error("part {0} is not of the declared media type")]
     PartType(usize),
     /// The caller: a part does not have the declared size.
@@ -126,8 +126,7 @@ impl From<KeyringError> for Error {
 impl From<VolumeError> for Error {
     fn from(error: VolumeError) -> Self {
         match error {
-            VolumeError::Gone => Self::RecordGone,
-            VolumeError::Damaged(_) => Self::Damaged,
+            VolumeError::Gone | VolumeError::Damaged(_) => Self::Damaged,
             VolumeError::Full => Self::StorageFull,
             VolumeError::Disk(_) => Self::Failed(error.to_string()),
         }

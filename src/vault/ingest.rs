@@ -7,6 +7,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use super::Vault;
 use super::book::Book;
 use super::error::Error;
+use super::metadata;
 use super::requests::{Made, Request};
 use super::rows::{ConsentRow, PlaceRow, RecordRow};
 use crate::crypto::seal::{self, PartKey, Salt};
@@ -20,6 +21,7 @@ use crate::domain::media::{MAX_PARTS, MAX_RECORD_BYTES, MediaType};
 use crate::domain::policy::{self, Offer};
 use crate::domain::record::{Extent, Part, Record, RecordState};
 use crate::domain::retention::{self, Now};
+use crate::domain::tenant::MetadataPolicy;
 use crate::store::ledger::Transaction;
 use crate::store::schema;
 use crate::store::volume::Appended;
@@ -87,7 +89,13 @@ impl Vault {
         if let Some(record) = self.uploaded_before(&upload.tenant, &request)? {
             return Ok(record);
         }
-        self.admit(upload, &found.consent, now)?;
+        match self.admit(upload, &found.consent, now) {
+            // The live record may be that of this very request, sent twice at once.
+            Err(Error::CallIdExists) => return self.uploaded_before(&upload.tenant, &request)?.ok_or(Error::CallIdExists),
+            admitted => admitted?,
+        }
+        self.catch_up()?;
+        let stripped = strip_parts(upload, tenant.metadata_policy)?;
         let upload_time = now.lo.trunc_subsecs(3);
         let hour = retention::expiry(upload_time, tenant.retention, found.consent.receipt.expires_at)
             .map_err(|_| Error::RetentionTooShort)?;
@@ -106,7 +114,9 @@ impl Vault {
             parts: Vec::new(),
             fields: upload.attributes.categories(),
         };
-        let outcome = self.store(upload, record, &leaf).and_then(|record| self.enter(upload, record, &leaf, found));
+        let attributes = Plaintext::from(upload.attributes.encode());
+        let parts = parts_to_seal(upload, &stripped, &attributes);
+        let outcome = self.store(&parts, record, &leaf).and_then(|record| self.enter(upload, record, leaf, found));
         if outcome.is_err() {
             self.keyring.abandon(place);
         }
@@ -151,14 +161,9 @@ impl Vault {
     }
 
     /// Seals the parts and makes them durable. No row names them yet.
-    fn store(&self, upload: &Upload, mut record: Record, leaf: &Secret) -> Result<Record, Error> {
-        let attributes = Plaintext::from(upload.attributes.encode());
-        let mut parts: Vec<_> = upload.parts.iter().map(|part| (part.category, part.media_type, &part.data)).collect();
-        if !upload.attributes.is_empty() {
-            parts.push((Category::Attributes, MediaType::Attributes, &attributes));
-        }
+    fn store(&self, parts: &[(Category, MediaType, &Plaintext)], mut record: Record, leaf: &Secret) -> Result<Record, Error> {
         let mut sealed = Vec::with_capacity(parts.len());
-        for (number, (category, media_type, data)) in (0_u8..).zip(parts) {
+        for (number, &(category, media_type, data)) in (0_u8..).zip(parts) {
             let size = u64::try_from(data.expose().len()).unwrap_or(u64::MAX);
             let part = Part { number, category, media_type, size, extent: Extent { volume: 0, offset: 0, length: 0 } };
             let context = self.part_context(&record, &part);
@@ -178,7 +183,7 @@ impl Vault {
     }
 
     /// Enters a stored record into the ledger, everything checked once more in the one order of changes.
-    fn enter(&self, upload: &Upload, record: Record, leaf: &Secret, found: Found) -> Result<Record, Error> {
+    fn enter(&self, upload: &Upload, record: Record, leaf: Secret, found: Found) -> Result<Record, Error> {
         let request = self.upload_request(upload, &found.consent);
         let writes = self.writes.lock();
         let now = self.working_now()?;
@@ -202,7 +207,9 @@ impl Vault {
         self.book.put(&mut transaction, self.call_key(&record.tenant, &record.call_id), &PlaceRow::from_domain(&record))?;
         Book::put_mark(&mut transaction, schema::consent_record(tenant, record.consent, record.id));
         self.extend_consent(&mut transaction, &consent, receipt, record.expire_time)?;
-        self.remember(&mut transaction, &request, &Made::Record { id: record.id, place: record.place, leaf }, now)?;
+        self.remember(&mut transaction, &request, &Made::Record { id: record.id, place: record.place, leaf: &leaf }, now)?;
+        // Once the row can be seen it can be shredded, and nobody may hold its key then.
+        drop(leaf);
         self.counts.lock().add(&self.book, &mut transaction, &record)?;
         let ticket = self.book.apply(transaction)?;
         drop(writes);
@@ -311,9 +318,32 @@ fn check_parts(upload: &Upload) -> Result<(), Error> {
         if crc32c::crc32c(data) != part.crc32c {
             return Err(Error::PartChecksum(number));
         }
-        if infer::get(data).map(|kind| kind.mime_type()) != Some(part.media_type.name()) {
+        // HEIC is a HEIF file with an HEVC picture; the crate calls all of those HEIF.
+        let found = infer::get(data).map(|kind| kind.mime_type().replace("image/heif", "image/heic"));
+        if found.as_deref() != Some(part.media_type.name()) {
             return Err(Error::PartType(number));
         }
     }
     Ok(())
+}
+
+/// What the tenant's policy leaves of each file, in their order; nothing for a file that stays as it was sent.
+fn strip_parts(upload: &Upload, policy: MetadataPolicy) -> Result<Vec<Option<Plaintext>>, Error> {
+    let strip = |(number, part): (usize, &UploadPart)| match policy {
+        MetadataPolicy::Strip => metadata::strip(part.media_type, &part.data).map_err(|_| Error::PartType(number)),
+        MetadataPolicy::Keep => Ok(None),
+    };
+    upload.parts.iter().enumerate().map(strip).collect()
+}
+
+/// All parts of the record: the files, each as it was stripped or else as it was sent, and the attributes if there are any.
+fn parts_to_seal<'a>(
+    upload: &'a Upload,
+    stripped: &'a [Option<Plaintext>],
+    attributes: &'a Plaintext,
+) -> Vec<(Category, MediaType, &'a Plaintext)> {
+    let files = upload.parts.iter().zip(stripped);
+    let files = files.map(|(part, stripped)| (part.category, part.media_type, stripped.as_ref().unwrap_or(&part.data)));
+    let attributes = (!upload.attributes.is_empty()).then_some((Category::Attributes, MediaType::Attributes, attributes));
+    files.chain(attributes).collect()
 }

@@ -23,8 +23,8 @@ use crate::files;
 use crate::keys::keyring::{Keyring, KeyringError, Step};
 use crate::keys::root::Custody;
 use crate::keys::root::file::FileCell;
-use crate::store::ledger::LedgerError;
 use crate::store::ledger::sled::SledLedger;
+use crate::store::ledger::{LedgerError, Transaction};
 use crate::store::schema;
 use crate::store::volume::{VolumeError, Volumes};
 
@@ -43,6 +43,14 @@ pub enum OpenError {
     /// The keyring is older than the ledger: somebody put old files back.
     #[error("the keyring is of generation {keyring}, the ledger has seen {ledger}: an older keyring was put back")]
     RolledBack {
+        /// The keyring's generation.
+        keyring: u64,
+        /// The generation that the ledger has seen.
+        ledger: u64,
+    },
+    /// The ledger is older than the keyring: somebody put an old one back, which does not know of withdrawals since.
+    #[error("the ledger has seen generation {ledger}, the keyring is of {keyring}: an older ledger was put back")]
+    LedgerRolledBack {
         /// The keyring's generation.
         keyring: u64,
         /// The generation that the ledger has seen.
@@ -98,8 +106,10 @@ impl Blueprint {
     /// When the vault must not be served; see [`OpenError`].
     pub fn open(self) -> Result<Vault, OpenError> {
         let layout = Layout(self.data_dir);
-        let is_new = layout.is_new()?;
+        layout.is_new()?;
         let lock = layout.lock()?;
+        // Again, now that nobody else can make one: what was said before the lock may be about an earlier moment.
+        let is_new = layout.is_new()?;
         if is_new {
             layout.begin()?;
         }
@@ -147,6 +157,13 @@ impl Vault {
         if keyring < ledger {
             return Err(OpenError::RolledBack { keyring, ledger });
         }
+        // A commit ends before the next begins, so a crash leaves the ledger one behind at the most.
+        if keyring > ledger.saturating_add(1) {
+            return Err(OpenError::LedgerRolledBack { keyring, ledger });
+        }
+        let mut transaction = Transaction::default();
+        self.book.put(&mut transaction, schema::vault(), &VaultRow { keyring_generation: keyring })?;
+        self.book.sync(self.book.apply(transaction)?)?;
         for hour in self.counts.lock().hours() {
             self.keyring.mark_used(hour);
         }
@@ -205,7 +222,9 @@ impl Layout {
             entries => self.reading(entries)?,
         };
         let names = self.reading(entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>())?;
-        if self.unfinished().exists() || names.iter().all(|name| name == "lock" || name == "lost+found") {
+        if self.unfinished().exists()
+            || names.iter().all(|name| name == "lock" || name == "lost+found" || name == "unfinished.new")
+        {
             return Ok(true);
         }
         match [self.root_cell(), self.keyring(), self.ledger(), self.volumes()].into_iter().find(|path| !path.exists()) {

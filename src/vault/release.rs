@@ -165,10 +165,10 @@ impl Vault {
     /// # Errors
     /// [`Error::JobNotActive`] when the job ended, [`Error::JobQuotaExceeded`] when it has received all that it may.
     pub fn next_message(&self, release: &mut Release) -> Result<Option<Message>, Error> {
-        let now = self.working_now()?;
         let generation = self.gate.generation();
         let job = self.active_job(release.job)?;
         let opening = self.gate.opening();
+        let now = self.working_now()?;
         let mut message = Message {
             items: Vec::new(),
             next_position: release.cursor.position,
@@ -278,7 +278,6 @@ impl Vault {
             }
             let Some(part) = part_of(record, &permit).copied() else { return Ok(Err(Content::Damaged)) };
             let sealed = match self.volumes.read(record.place, part.number, &part.extent).map_err(Error::from) {
-                Err(Error::RecordGone) => return Ok(Err(Content::Gone)),
                 Err(Error::Damaged) => return Ok(Err(Content::Damaged)),
                 sealed => sealed?,
             };

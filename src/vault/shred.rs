@@ -31,7 +31,7 @@ use crate::store::schema;
 const HORIZON_HOURS: u32 = 30 * 24 + 2;
 /// Months ahead that have keys for two-year rows: two years, the retention before they begin, and one more.
 const HORIZON_MONTHS: u16 = 27;
-/// How many records of an expired hour are removed from the ledger in one transaction.
+/// How many records or rows that are due are removed from the ledger in one transaction.
 const ROWS_AT_ONCE: usize = 2_000;
 
 /// What a shredding call did.
@@ -72,8 +72,10 @@ impl Vault {
     /// # Errors
     /// [`Error::RecordGone`] when it is gone already or never was.
     pub fn shred_record(&self, tenant: &TenantId, id: RecordId) -> Result<Destruction, Error> {
+        self.stop.check()?;
         let writes = self.writes.lock();
-        let record = self.record(tenant, id)?;
+        // Whatever the clock says, and also when a mark is not durable yet: as long as there is a row there is a key.
+        let record = self.book.record(tenant, id)?.ok_or(Error::RecordGone)?;
         let marked = self.mark(Transaction::default(), std::slice::from_ref(&record))?;
         drop(writes);
         self.destroy(marked)
@@ -112,11 +114,18 @@ impl Vault {
     /// When something fails; the vault must then stop.
     pub fn tick(&self) -> Result<(), Error> {
         self.stop.check()?;
-        let over = hour_of(self.clock.times().due);
-        if self.keyring.first_hour().is_none_or(|first| first <= over) || self.keyring.runs_low() {
+        self.catch_up()?;
+        if self.keyring.runs_low() {
             self.shred(&[])?;
         }
         self.save_heartbeat()
+    }
+
+    /// Forgets what is due and plants what is ahead, if time has moved on since the last commit. The caller does not hold
+    /// `writes`.
+    pub(super) fn catch_up(&self) -> Result<(), Error> {
+        let over = hour_of(self.clock.times().due);
+        if self.keyring.first_hour().is_none_or(|first| first <= over) { self.shred(&[]) } else { Ok(()) }
     }
 
     /// Steps 2 to 4: forgets these records and every hour that is due, in one commit with whoever else waits for one.
@@ -129,21 +138,24 @@ impl Vault {
         };
         let _turn = self.shredder.turn.lock();
         let (places, upto) = {
-            let mut queue = self.shredder.queue.lock();
+            let queue = self.shredder.queue.lock();
             if queue.done >= ticket {
                 return Ok(());
             }
-            (std::mem::take(&mut queue.places), queue.queued)
+            (queue.places.clone(), queue.queued)
         };
         self.stop.check()?;
         self.commit(&places)?;
-        self.shredder.queue.lock().done = upto;
+        let mut queue = self.shredder.queue.lock();
+        queue.places.drain(..places.len());
+        queue.done = upto;
         Ok(())
     }
 
     fn commit(&self, places: &[Place]) -> Result<(), Error> {
-        self.gate.wait_for_openers();
+        // The time first: who opens after the wait decides on a later one.
         let change = change(&self.clock, places);
+        self.gate.wait_for_openers();
         let generation = self.keyring.commit(&change, &self.observer)?;
         self.finish(places, change.over, generation)?;
         (self.observer)(Step::Finished);
@@ -158,10 +170,12 @@ impl Vault {
         for place in places {
             self.remove_rows(&mut transaction, *place)?;
         }
-        self.remove_due(&mut transaction, over)?;
         let mut ticket = self.book.apply(transaction)?;
         drop(writes);
         while let Some(removed) = self.remove_expired(over)? {
+            ticket = removed;
+        }
+        while let Some(removed) = self.remove_due(over)? {
             ticket = removed;
         }
         self.book.sync(ticket)?;
@@ -209,17 +223,21 @@ impl Vault {
         self.book.apply(transaction).map(Some)
     }
 
-    /// Removes other rows that were due by `over`.
-    fn remove_due(&self, transaction: &mut Transaction, over: Hour) -> Result<(), Error> {
-        for key in self.book.keys(&schema::dues()) {
-            let due = key?;
+    /// Removes some of the other rows that were due by `over`; `None` when none is left.
+    fn remove_due(&self, over: Hour) -> Result<Option<Ticket>, Error> {
+        let _writes = self.writes.lock();
+        let mut transaction = Transaction::default();
+        let mut removed = 0_usize;
+        for due in self.book.keys(&schema::dues()).take(ROWS_AT_ONCE) {
+            let due = due?;
             let Some((_, key)) = schema::due_in(&due).filter(|(hour, _)| *hour <= over) else { break };
             if self.book.is_over(key)? {
                 transaction.remove(key.to_vec());
             }
             transaction.remove(due);
+            removed = removed.saturating_add(1);
         }
-        Ok(())
+        if removed == 0 { Ok(None) } else { self.book.apply(transaction).map(Some) }
     }
 }
 

@@ -6,6 +6,7 @@ use prost_types::Timestamp;
 use roaring::RoaringTreemap;
 
 use super::Vault;
+use super::book::Book;
 use super::error::Error;
 use super::requests::{Made, Request};
 use super::rows::{self, RecordRow, Row, stamp, time};
@@ -13,7 +14,7 @@ use crate::domain::ids::{Hour, Identity, JobId, Place, RequestId, Serial, Snapsh
 use crate::domain::job::{Job, JobState};
 use crate::domain::policy;
 use crate::domain::record::Record;
-use crate::domain::retention::Now;
+use crate::domain::retention::{Now, hour_of};
 use crate::store::ledger::Transaction;
 use crate::store::schema;
 
@@ -50,12 +51,17 @@ impl Vault {
         let id = SnapshotId(super::new_uuid(now)?);
         let expire_time = last_end.map_or(job.spec.expire_time, |end| end.min(job.spec.expire_time));
         let snapshot = Snapshot { id, job: job.id, position_count: list.len(), expire_time };
+        // A snapshot is of no use after its job, and is then forgotten.
+        let end = hour_of(job.spec.expire_time).plus(1);
         let mut transaction = Transaction::default();
         for (hour, number, serials) in pieces(&list) {
             let mut bytes = Vec::with_capacity(serials.serialized_size());
             serials.serialize_into(&mut bytes).map_err(|error| Error::Failed(error.to_string()))?;
-            self.book.put(&mut transaction, schema::snapshot_piece(id, hour, number), &PieceRow { serials: bytes })?;
+            let key = schema::snapshot_piece(id, hour, number);
+            Book::put_mark(&mut transaction, schema::due(end, &key));
+            self.book.put(&mut transaction, key, &PieceRow { serials: bytes })?;
         }
+        Book::put_mark(&mut transaction, schema::due(end, &schema::snapshot(id)));
         self.book.put(&mut transaction, schema::snapshot(id), &SnapshotRow::from_domain(&snapshot))?;
         let writes = self.writes.lock();
         if let Some(made) = self.remembered(&request)? {

@@ -12,6 +12,10 @@ use crate::store::group::{Group, Ticket};
 /// How much memory sled may use for pages it keeps at hand, in bytes.
 const CACHE_BYTES: u64 = 64 << 20;
 
+/// Bytes of sled's log segments. What is larger than a quarter of one goes to a file of its own under `blobs`, which sled never
+/// syncs: sixteen rows of a node must stay below.
+const SEGMENT_BYTES: usize = 4 << 20;
+
 /// Rows in one sled tree, so that a transaction is one sled batch.
 #[derive(Debug)]
 pub struct SledLedger {
@@ -27,7 +31,8 @@ impl SledLedger {
     /// When sled cannot open its files.
     pub fn open(dir: &Path) -> Result<Self, LedgerError> {
         // No flushing of its own: every transaction that matters is synced by whoever answers for it.
-        let db = ::sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None).open()?;
+        let config = ::sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).segment_size(SEGMENT_BYTES);
+        let db = config.flush_every_ms(None).open()?;
         db.flush()?;
         let file = File::open(dir.join("db"))?;
         file.sync_all()?;

@@ -1,0 +1,171 @@
+//! Hazards that a hostile reading came up with, each with what must happen instead.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failure fails the test")]
+
+mod scene;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use idvault::domain::policy::Refusal;
+use idvault::domain::purpose::{Purpose, PurposeSet};
+use idvault::vault::OpenError;
+use idvault::vault::error::Error;
+use idvault::vault::ingest::ConsentSource;
+
+use scene::{Fetched, Scene, tenant};
+
+#[test]
+fn a_shred_under_a_wall_set_forward_is_a_shred() {
+    let scene = Scene::new();
+    let (record, job) = (scene.record(), scene.job());
+    scene.clock.set_wall(TimeDelta::days(40));
+    scene.vault().shred_record(&tenant(), record.id).unwrap();
+    scene.clock.set_wall(TimeDelta::days(-40));
+    assert!(matches!(scene.fetch(job), Err(Error::SnapshotDepleted)));
+}
+
+#[test]
+fn an_old_ledger_put_back_is_refused() {
+    let mut scene = Scene::new();
+    let (record, _) = (scene.record(), scene.job());
+    let old = tempfile::tempdir().unwrap();
+    copy(&scene.data().join("ledger"), old.path());
+    scene.vault().withdraw_consent(&tenant(), record.consent, only(Purpose::TrainFaceMatch)).unwrap();
+    for _ in 0..3 {
+        scene.clock.pass(TimeDelta::hours(1));
+        scene.vault().tick().unwrap();
+    }
+    let refused = scene.reopen(|data| {
+        std::fs::remove_dir_all(data.join("ledger")).unwrap();
+        copy(old.path(), &data.join("ledger"));
+    });
+    assert!(matches!(refused, Err(OpenError::LedgerRolledBack { .. })), "{:?}", refused.err());
+}
+
+#[test]
+fn one_request_sent_many_times_at_once_makes_one_record() {
+    let scene = Scene::new();
+    for _ in 0..40 {
+        let upload = Arc::new(scene.upload());
+        let attempts: Vec<_> = (0..4)
+            .map(|_| {
+                let (vault, upload) = (Arc::clone(scene.vault()), Arc::clone(&upload));
+                std::thread::spawn(move || vault.create_record(&upload))
+            })
+            .collect();
+        let mut ids: Vec<_> = attempts.into_iter().map(|attempt| attempt.join().unwrap().unwrap().id).collect();
+        ids.dedup();
+        assert_eq!(ids.len(), 1);
+    }
+}
+
+#[test]
+fn time_that_jumps_before_a_tick_refuses_nobody() {
+    let scene = Scene::new();
+    scene.clock.pass(TimeDelta::hours(4));
+    scene.record();
+    scene.clock.pass(TimeDelta::days(120));
+    scene.vault().register_consent(&tenant(), scene.receipt()).unwrap();
+}
+
+#[test]
+fn a_consent_withdrawn_years_ago_does_not_come_back() {
+    let scene = Scene::new();
+    let receipt = scene.receipt();
+    let consent = scene.vault().register_consent(&tenant(), receipt.clone()).unwrap().consent;
+    scene.vault().withdraw_consent(&tenant(), consent.id(), PurposeSet::default()).unwrap();
+    for _ in 0..28 {
+        scene.clock.pass(TimeDelta::days(30));
+        scene.vault().tick().unwrap();
+    }
+    assert!(matches!(scene.vault().consent(&tenant(), consent.id()), Err(Error::NotFound)), "the row must be forgotten by now");
+    let mut upload = scene.upload();
+    upload.consent = ConsentSource::Receipt(receipt);
+    assert!(matches!(scene.vault().create_record(&upload), Err(Error::Refused(Refusal::Withdrawn))));
+}
+
+#[test]
+fn a_lost_volume_costs_its_parts_and_not_the_vault() {
+    let mut scene = Scene::new();
+    let (record, job) = (scene.record(), scene.job());
+    scene.reopen(|data| std::fs::remove_file(data.join(format!("volumes/{}/1.vol", record.place.hour))).unwrap()).unwrap();
+    assert_eq!(scene.fetch(job).unwrap(), Fetched { damaged: 1, ..Fetched::default() });
+    scene.record();
+}
+
+#[test]
+fn a_damaged_row_costs_its_record_and_not_the_vault() {
+    for table in [b'R', b'P', b'C'] {
+        let mut scene = Scene::new();
+        let (first, second) = (scene.record(), scene.record());
+        let job = scene.job();
+        scene.reopen(|data| flip_a_bit(&data.join("ledger"), table)).unwrap();
+        assert_eq!(scene.fetch(job).unwrap(), Fetched { served: 1, damaged: 1, gone: 0 });
+        scene.snapshot(job.0).unwrap();
+        let withdrawn =
+            [first, second].map(|record| scene.vault().withdraw_consent(&tenant(), record.consent, PurposeSet::default()));
+        assert!(withdrawn.iter().any(Result::is_ok), "the record that is whole can be withdrawn");
+        scene.clock.pass(TimeDelta::days(31));
+        scene.vault().tick().unwrap();
+        assert_eq!(std::fs::read_dir(scene.data().join("volumes")).unwrap().count(), 0, "what is damaged expires like the rest");
+        scene.reopen(|_| ()).unwrap();
+    }
+}
+
+#[test]
+fn making_a_vault_that_was_cut_short_is_begun_again() {
+    for left in ["unfinished", "unfinished.new", "lock"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut scene = Scene::new();
+        scene
+            .reopen(|data| {
+                std::fs::rename(data, dir.path().join("away")).unwrap();
+                std::fs::create_dir(data).unwrap();
+                std::fs::write(data.join(left), b"").unwrap();
+            })
+            .unwrap();
+        assert!(scene.vault().tenant(&tenant()).is_err(), "a new vault knows nobody");
+    }
+}
+
+#[test]
+fn no_row_leaves_the_file_that_is_synced() {
+    let scene = Scene::new();
+    for _ in 0..40 {
+        scene.vault().register_consent(&tenant(), scene.receipt()).unwrap();
+    }
+    assert_eq!(std::fs::read_dir(scene.data().join("ledger/blobs")).unwrap().count(), 0);
+}
+
+fn only(purpose: Purpose) -> PurposeSet {
+    std::iter::once(purpose).collect()
+}
+
+fn flip_a_bit(ledger: &Path, table: u8) {
+    use idvault::store::ledger::sled::SledLedger;
+    use idvault::store::ledger::{Ledger, Transaction};
+    let ledger = SledLedger::open(ledger).unwrap();
+    let row = ledger.scan(&[table]).next().unwrap().unwrap();
+    let mut value = row.value;
+    let Some(last) = value.last_mut() else { panic!("a row is empty") };
+    *last ^= 1;
+    let mut transaction = Transaction::default();
+    transaction.put(row.key, value);
+    let ticket = ledger.apply(transaction).unwrap();
+    ledger.sync(ticket).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
+}
