@@ -16,12 +16,12 @@ use crate::domain::attributes::Attributes;
 use crate::domain::category::{Category, CategorySet};
 use crate::domain::consent::Consent;
 use crate::domain::context::PartContext;
-use crate::domain::ids::{CallId, ConsentId, RecordId, RequestId, TenantId};
+use crate::domain::ids::{CallId, ConsentId, RecordId, RequestId, TenantId, VaultId};
 use crate::domain::media::{MAX_PARTS, MAX_RECORD_BYTES, MediaType};
 use crate::domain::policy::{self, Offer};
 use crate::domain::record::{Extent, Part, Record, RecordState};
 use crate::domain::retention::{self, Now};
-use crate::domain::tenant::MetadataPolicy;
+use crate::domain::tenant::{MetadataPolicy, Tenant};
 use crate::store::ledger::Transaction;
 use crate::store::schema;
 use crate::store::volume::Appended;
@@ -134,7 +134,7 @@ impl Vault {
         record.ok_or(Error::RecordGone)
     }
 
-    fn find_consent(&self, source: &ConsentSource, tenant: &crate::domain::tenant::Tenant, now: Now) -> Result<Found, Error> {
+    fn find_consent(&self, source: &ConsentSource, tenant: &Tenant, now: Now) -> Result<Found, Error> {
         match source {
             ConsentSource::Registered(id) => {
                 Ok(Found { consent: self.book.consent(&tenant.id, *id)?.ok_or(Error::NotFound)?, receipt: None })
@@ -166,7 +166,7 @@ impl Vault {
         for (number, &(category, media_type, data)) in (0_u8..).zip(parts) {
             let size = u64::try_from(data.expose().len()).unwrap_or(u64::MAX);
             let part = Part { number, category, media_type, size, extent: Extent { volume: 0, offset: 0, length: 0 } };
-            let context = self.part_context(&record, &part);
+            let context = part_context(&self.id, &record, &part);
             sealed.push((
                 number,
                 seal::seal_part(&PartKey::derive(leaf, u16::from(number)), &Salt::random()?, &context, data.expose()),
@@ -262,11 +262,6 @@ impl Vault {
         Request::new(&self.book, ("record", upload.tenant.as_str()), upload.request, bytes)
     }
 
-    /// What a sealed part is bound to.
-    pub(super) fn part_context(&self, record: &Record, part: &Part) -> Vec<u8> {
-        part_context(&self.id, record, part)
-    }
-
     /// The keys of all rows of a record but its request's, which is forgotten in its own time.
     pub(super) fn rows_of(&self, record: &Record) -> [Vec<u8>; 5] {
         let tenant = self.book.tenant_tag(&record.tenant);
@@ -282,7 +277,7 @@ impl Vault {
 
 /// What a sealed part is bound to, rebuilt from its row.
 #[must_use]
-pub fn part_context(vault: &crate::domain::ids::VaultId, record: &Record, part: &Part) -> Vec<u8> {
+pub fn part_context(vault: &VaultId, record: &Record, part: &Part) -> Vec<u8> {
     PartContext {
         vault,
         tenant: &record.tenant,

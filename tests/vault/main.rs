@@ -1,0 +1,25 @@
+//! Behaviour over real gRPC: a vault in this process, callers of every kind, a clock that the test moves.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
+mod client;
+mod server;
+mod stream;
+mod world;
+
+mod access;
+mod consents;
+mod fetch;
+mod jobs;
+mod quota;
+mod retries;
+mod time;
+mod upload;
+mod withdraw;
