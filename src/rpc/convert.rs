@@ -69,6 +69,9 @@ pub(super) fn purpose(number: i32, field: &'static str) -> Result<Purpose, Denie
 
 /// A tenant to be.
 pub(super) fn new_tenant(request: proto::CreateTenantRequest) -> Result<NewTenant, Denied> {
+    if request.tenant_id == "-" {
+        return Err(Denied::invalid("tenant_id", "must not be -, which stands for all tenants"));
+    }
     let tenant = request.tenant.unwrap_or_default();
     let retention = match tenant.retention_days {
         0 => Some(Retention::MAX),

@@ -177,7 +177,6 @@ async fn a_message_decided_before_an_expiry_is_made_again_at_it() {
     let mut server = Server::start().await;
     let records = upload(&server, 1, 100).await;
     server.clock.advance(chrono::TimeDelta::days(1));
-    server.vault().tick().unwrap();
     upload(&server, 2, 100).await;
     let list = snapshot_of(&server.client, server.acme.spec(server.clock.now())).await;
     server.clock.set(time(records[0].expire_time) - chrono::TimeDelta::seconds(1));

@@ -35,6 +35,9 @@ pub(super) const WORKLOAD: &str = "workload/trainer";
 pub(super) const LEGAL_ENTITY: &str = "Models Ltd";
 pub(super) const REGION: &str = "sg-1";
 
+/// How many bytes the callers let the transport bring ahead of their reading, so that a stream is still open when it is
+/// shown to be: an epoch of the demo would fit into the usual windows.
+const WINDOW: u32 = 64 << 10;
 const DOMAIN: &str = "demo.test";
 const VAULT: &str = "demo-vault";
 const KEY_ID: &str = "2026-01";
@@ -104,7 +107,8 @@ impl Host {
 
     /// Connects as this caller.
     pub(super) async fn caller(&self, path: &str) -> Result<Caller, Failure> {
-        let channel = Channel::from_shared(format!("http://{}", self.address))?.connect().await?;
+        let endpoint = Channel::from_shared(format!("http://{}", self.address))?;
+        let channel = endpoint.initial_stream_window_size(WINDOW).initial_connection_window_size(WINDOW).connect().await?;
         Ok(Caller { channel, identity: format!("spiffe://{DOMAIN}/{path}").parse()? })
     }
 
