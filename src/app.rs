@@ -49,6 +49,9 @@ pub enum BuildError {
     /// The vault does not open.
     #[error(transparent)]
     Vault(#[from] OpenError),
+    /// A library panicked over the vault's files.
+    #[error("opening the vault: {0}")]
+    Panicked(String),
     /// The port cannot be bound.
     #[error("{address}: {error}")]
     Bind {
@@ -106,7 +109,7 @@ impl App {
     /// See [`BuildError`]; nothing is served then.
     pub async fn build_on(config: Config, blueprint: Blueprint) -> Result<Self, BuildError> {
         let opened = tokio::task::spawn_blocking(move || blueprint.open()).await;
-        let vault = Arc::new(opened.map_err(|panic| BuildError::Clock(io::Error::other(panic)))??);
+        let vault = Arc::new(opened.map_err(|panic| BuildError::Panicked(panic.to_string()))??);
         let address = config.server.listen;
         let listener = TcpListener::bind(address).await.map_err(|error| BuildError::Bind { address, error })?;
         let roles = config.roles;
@@ -157,8 +160,9 @@ impl App {
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .add_routes(routes)
             .serve_with_incoming_shutdown(incoming, async move { drop(draining.wait_for(|draining| *draining).await) });
-        let mut server = tokio::spawn(server);
+        // Until the keeper has looked at the clock.
         reporter.set_service_status("", ServingStatus::NotServing).await;
+        let mut server = tokio::spawn(server);
         let (said, health) = watch::channel(false);
         let kept = Arc::clone(&self.vault);
         std::thread::spawn(move || keep(&kept, &said));

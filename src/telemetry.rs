@@ -1,5 +1,7 @@
 //! What the vault says of itself: log lines on standard error. They carry ids and reasons, never identification data.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{Format, Level, Log};
@@ -12,7 +14,8 @@ pub fn start(log: &Log) {
         Level::Info => LevelFilter::INFO,
         Level::Debug => LevelFilter::DEBUG,
     };
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    let colour = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt().with_max_level(level).with_ansi(colour).with_writer(std::io::stderr);
     let started = match log.format {
         Format::Text => lines.try_init(),
         Format::Json => lines.json().try_init(),

@@ -65,6 +65,6 @@ fn code_of(error: &BuildError) -> u8 {
     match error {
         BuildError::Refused(_) | BuildError::Clock(_) => EX_USAGE,
         BuildError::Vault(OpenError::Locked(_)) | BuildError::Bind { .. } => EX_TEMPFAIL,
-        BuildError::Vault(_) => EX_SOFTWARE,
+        BuildError::Vault(_) | BuildError::Panicked(_) => EX_SOFTWARE,
     }
 }

@@ -139,10 +139,8 @@ async fn a_start_whose_custody_fails_serves_nothing_and_harms_nothing() {
         let fail = move |cell| -> Box<dyn Custody> { Box::new(Failing { cell, failure, is_on }) };
         let opened = Server::run_as(Arc::clone(&home), clock.clone(), |blueprint| blueprint.custody = Box::new(fail)).await;
         let Err(error) = opened else { panic!("it started") };
-        let is_of_keyring = match &error {
-            BuildError::Vault(OpenError::Keyring(KeyringError::Disk(_)) | OpenError::Recovery(_)) => true,
-            BuildError::Vault(_) | BuildError::Refused(_) | BuildError::Clock(_) | BuildError::Bind { .. } => false,
-        };
+        let is_of_keyring =
+            matches!(error, BuildError::Vault(OpenError::Keyring(KeyringError::Disk(_)) | OpenError::Recovery(_)));
         assert!(is_of_keyring && error.to_string().contains("the test wants it so"), "{error}");
 
         let server = Server::run(home, clock).await;
