@@ -6,7 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure fails the test")]
 
-#[expect(dead_code, reason = "the hazards use the rest")]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod scene;
 
 use std::io;

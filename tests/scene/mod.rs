@@ -71,7 +71,9 @@ impl Hand {
 
 /// A vault in a directory of its own.
 pub(crate) struct Scene {
-    dir: tempfile::TempDir,
+    home: PathBuf,
+    /// Removes the home at the end, if it is the scene's own.
+    _temporary: Option<tempfile::TempDir>,
     pub(crate) clock: Hand,
     vault: Option<Arc<Vault>>,
 }
@@ -84,10 +86,16 @@ impl Scene {
 
     /// The same, planned by the test.
     pub(crate) fn with(plan: impl FnOnce(Blueprint) -> Blueprint) -> Self {
-        let (dir, clock) = (tempfile::tempdir().unwrap(), Hand::new());
-        let vault = plan(blueprint(&dir.path().join("data"), &clock)).open().unwrap();
-        vault.create_tenant(new_tenant()).unwrap();
-        Self { dir, clock, vault: Some(Arc::new(vault)) }
+        let temporary = tempfile::tempdir().unwrap();
+        let scene = Self::at(temporary.path(), Hand::new(), plan);
+        scene.vault().create_tenant(new_tenant()).unwrap();
+        Self { _temporary: Some(temporary), ..scene }
+    }
+
+    /// The vault in a home that outlives the scene, made if it is not there.
+    pub(crate) fn at(home: &Path, clock: Hand, plan: impl FnOnce(Blueprint) -> Blueprint) -> Self {
+        let vault = plan(blueprint(&home.join("data"), &clock)).open().unwrap();
+        Self { home: home.to_owned(), _temporary: None, clock, vault: Some(Arc::new(vault)) }
     }
 
     pub(crate) fn vault(&self) -> &Arc<Vault> {
@@ -95,7 +103,7 @@ impl Scene {
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.home.join("data")
     }
 
     /// Drops the vault and, once `meanwhile` is done to its directory, opens it again.
@@ -226,7 +234,7 @@ fn key() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
 }
 
-fn new_tenant() -> NewTenant {
+pub(crate) fn new_tenant() -> NewTenant {
     use base64ct::{Base64UrlUnpadded, Encoding};
     let x = Base64UrlUnpadded::encode_string(key().verifying_key().as_bytes());
     NewTenant {

@@ -1,0 +1,114 @@
+//! `kill -9` at each numbered step of a commit: a process of its own makes a vault and dies at the step, and the vault that
+//! it leaves behind is opened. What was acknowledged before is there and opens; what was marked does not.
+
+#![expect(clippy::unwrap_used, reason = "a failure fails the test")]
+
+#[expect(dead_code, reason = "other tests use the rest")]
+mod scene;
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chrono::TimeDelta;
+use idvault::domain::ids::RecordId;
+use idvault::domain::purpose::PurposeSet;
+use idvault::keys::keyring::Step;
+use idvault::vault::error::Error;
+
+use scene::{Fetched, Hand, Scene, new_tenant, tenant};
+
+const STEPS: [Step; 5] = [Step::Marked, Step::Written, Step::Durable, Step::Settled, Step::Finished];
+const HOME: &str = "IDVAULT_STEPS_HOME";
+const WHAT: &str = "IDVAULT_STEPS_WHAT";
+
+#[test]
+fn a_shred_killed_at_any_step_is_finished() {
+    for step in STEPS {
+        killed_at(step, "shred");
+    }
+}
+
+#[test]
+fn a_withdrawal_killed_at_any_step_is_finished() {
+    for step in STEPS {
+        killed_at(step, "withdraw");
+    }
+}
+
+#[test]
+fn an_expiry_killed_at_any_step_is_finished() {
+    // Nothing is marked for an expiry: the hours themselves say what is due.
+    for step in STEPS.into_iter().filter(|step| *step != Step::Marked) {
+        killed_at(step, "expire");
+    }
+}
+
+fn killed_at(step: Step, what: &str) {
+    let home = tempfile::tempdir().unwrap();
+    let mut victim = Command::new(std::env::current_exe().unwrap());
+    victim.args(["--exact", "victim", "--ignored", "--nocapture"]).env(HOME, home.path()).env(WHAT, format!("{what} {step:?}"));
+    let outcome = victim.output().unwrap();
+    assert_eq!(outcome.status.signal(), Some(9), "{what} at {step:?}: {}", String::from_utf8_lossy(&outcome.stderr));
+
+    let clock = Hand::new();
+    if what == "expire" {
+        clock.pass(TimeDelta::days(30));
+    }
+    let scene = Scene::at(home.path(), clock, |blueprint| blueprint);
+    let acknowledged: RecordId = std::fs::read_to_string(home.path().join("stays")).unwrap().parse().unwrap();
+    let gone: RecordId = std::fs::read_to_string(home.path().join("goes")).unwrap().parse().unwrap();
+    if what == "expire" {
+        assert!(matches!(scene.vault().record(&tenant(), acknowledged), Err(Error::RecordGone)), "{step:?}");
+        assert_eq!(std::fs::read_dir(scene.data().join("volumes")).unwrap().count(), 0, "{step:?}");
+    } else {
+        scene.vault().record(&tenant(), acknowledged).unwrap();
+        let fetched = scene.fetch(scene.job()).unwrap();
+        assert_eq!(fetched, Fetched { served: 1, ..Fetched::default() }, "{what} at {step:?}");
+    }
+    assert!(matches!(scene.vault().record(&tenant(), gone), Err(Error::RecordGone)), "{what} at {step:?}");
+    assert_eq!(scene.vault().retention_status(None).unwrap().backlog, 0, "{what} at {step:?}");
+}
+
+#[test]
+#[ignore = "the process that the other tests start and that dies"]
+#[expect(clippy::disallowed_methods, reason = "a test tells its victim what to do by the environment")]
+fn victim() {
+    let (home, task) = (std::env::var(HOME).unwrap(), std::env::var(WHAT).unwrap());
+    let home = Path::new(&home);
+    let (what, step) = task.split_once(' ').unwrap();
+    let step = STEPS.into_iter().find(|known| format!("{known:?}") == step).unwrap();
+    let armed = Arc::new(AtomicBool::new(false));
+    let trigger = Arc::clone(&armed);
+    let scene = Scene::at(home, Hand::new(), |mut blueprint| {
+        blueprint.observer = Box::new(move |reached| {
+            if reached == step && trigger.load(Ordering::SeqCst) {
+                die();
+            }
+        });
+        blueprint
+    });
+    scene.vault().create_tenant(new_tenant()).unwrap();
+    let (stays, goes) = (scene.record(), scene.record());
+    std::fs::write(home.join("stays"), stays.id.to_string()).unwrap();
+    std::fs::write(home.join("goes"), goes.id.to_string()).unwrap();
+    armed.store(true, Ordering::SeqCst);
+    match what {
+        "shred" => drop(scene.vault().shred_record(&tenant(), goes.id).unwrap()),
+        "withdraw" => drop(scene.vault().withdraw_consent(&tenant(), goes.consent, PurposeSet::default()).unwrap()),
+        _ => {
+            scene.clock.pass(TimeDelta::days(30));
+            scene.vault().tick().unwrap();
+        }
+    }
+    panic!("{what} never reached {step:?}");
+}
+
+fn die() -> ! {
+    Command::new("sh").args(["-c", &format!("kill -9 {}", std::process::id())]).status().unwrap();
+    loop {
+        std::thread::park();
+    }
+}
