@@ -49,6 +49,7 @@ const OWNERS: &[(&str, &[&str])] = &[
 /// Crates that belong to one module.
 const CRATE_OWNERS: &[(&str, &[&str])] = &[
     ("aes_gcm", &["crypto"]),
+    ("aws_lc_rs", &["crypto"]),
     ("getrandom", &["crypto"]),
     ("hkdf", &["crypto"]),
     ("hmac", &["crypto"]),

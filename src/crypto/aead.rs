@@ -2,6 +2,9 @@
 //!
 //! It knows nothing of keys' origin, of nonces' order or of chunks' sequence: `seal` gives each key a life of one message
 //! and each nonce one use.
+//!
+//! Two implementations stand behind it, held equal by property tests and by the vectors of `tests/vectors.rs`: [`Bulk`] for
+//! parts, which is AWS-LC unless the cargo feature `aws-lc` is off, and [`Aes256Gcm`], portable Rust, for keys and rows.
 
 use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::{AeadInOut, KeyInit};
@@ -54,14 +57,24 @@ impl Aead for Aes256Gcm {
     }
 }
 
+#[cfg(not(feature = "aws-lc"))]
+pub use Aes256Gcm as Bulk;
+
+#[cfg(feature = "aws-lc")]
+pub use aws_lc::Bulk;
+
+#[cfg(feature = "aws-lc")]
+mod aws_lc;
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    #[test]
-    fn it_seals_as_gcm_test_case_14_says() {
+    fn seals_as_gcm_test_case_14_says<A: Aead>() {
         // McGrew and Viega, "The Galois/Counter Mode of Operation", appendix B: all zeros.
-        let cipher = Aes256Gcm::new(&[0; KEY_LEN]);
+        let cipher = A::new(&[0; KEY_LEN]);
         let mut chunk = [0; 16];
         let tag = cipher.seal(&[0; NONCE_LEN], &mut chunk);
         assert_eq!(u128::from_be_bytes(chunk), 0xcea7_403d_4d60_6b6e_074e_c5d3_baf3_9d18);
@@ -69,16 +82,57 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_that_does_not_open_stays_sealed() {
-        let cipher = Aes256Gcm::new(&[1; KEY_LEN]);
+    fn both_seal_as_gcm_test_case_14_says() {
+        seals_as_gcm_test_case_14_says::<Aes256Gcm>();
+        seals_as_gcm_test_case_14_says::<Bulk>();
+    }
+
+    proptest! {
+        #[test]
+        fn both_seal_alike_and_open_each_other(key: [u8; KEY_LEN], nonce: [u8; NONCE_LEN], plaintext: Vec<u8>) {
+            let (portable, bulk) = (Aes256Gcm::new(&key), Bulk::new(&key));
+            let (mut chunk, mut other) = (plaintext.clone(), plaintext.clone());
+            let tag = portable.seal(&nonce, &mut chunk);
+            prop_assert_eq!(bulk.seal(&nonce, &mut other), tag);
+            prop_assert_eq!(&other, &chunk);
+            bulk.open(&nonce, &mut chunk, &tag).unwrap();
+            portable.open(&nonce, &mut other, &tag).unwrap();
+            prop_assert_eq!((&chunk, &other), (&plaintext, &plaintext));
+        }
+
+        #[test]
+        fn both_refuse_what_was_changed(plaintext: Vec<u8>, at: prop::sample::Index, bit in 0_u8..8) {
+            let (portable, bulk) = (Aes256Gcm::new(&[1; KEY_LEN]), Bulk::new(&[1; KEY_LEN]));
+            let mut chunk = plaintext;
+            let tag = portable.seal(&[2; NONCE_LEN], &mut chunk);
+            let mut sealed = [&chunk[..], &tag].concat();
+            let at = at.index(sealed.len());
+            sealed[at] ^= 1 << bit;
+            let (changed, tag) = sealed.split_last_chunk().unwrap();
+            let (mut one, mut other) = (changed.to_vec(), changed.to_vec());
+            prop_assert!(portable.open(&[2; NONCE_LEN], &mut one, tag).is_err());
+            prop_assert!(bulk.open(&[2; NONCE_LEN], &mut other, tag).is_err());
+        }
+    }
+
+    #[test]
+    fn a_chunk_that_does_not_open_holds_no_plaintext() {
+        a_chunk_that_does_not_open_stays_shut::<Aes256Gcm>();
+        a_chunk_that_does_not_open_stays_shut::<Bulk>();
+    }
+
+    fn a_chunk_that_does_not_open_stays_shut<A: Aead>() {
+        let cipher = A::new(&[1; KEY_LEN]);
         let mut chunk = *b"a face";
         let mut tag = cipher.seal(&[2; NONCE_LEN], &mut chunk);
         let sealed = chunk;
         tag[0] ^= 1;
         assert!(cipher.open(&[2; NONCE_LEN], &mut chunk, &tag).is_err());
-        assert_eq!(chunk, sealed);
+        assert_ne!(&chunk, b"a face");
+        chunk = sealed;
         tag[0] ^= 1;
         assert!(cipher.open(&[3; NONCE_LEN], &mut chunk, &tag).is_err());
+        chunk = sealed;
         cipher.open(&[2; NONCE_LEN], &mut chunk, &tag).unwrap();
         assert_eq!(&chunk, b"a face");
     }

@@ -18,7 +18,7 @@
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::aead::{Aead, Aes256Gcm, BadTag, KEY_LEN, NONCE_LEN, TAG_LEN};
+use super::aead::{Aead, Aes256Gcm, BadTag, Bulk, KEY_LEN, NONCE_LEN, TAG_LEN};
 use super::random::{self, RandomError};
 use super::secret::Secret;
 use crate::domain::policy::PartPermit;
@@ -122,7 +122,7 @@ pub fn sealed_len(plaintext_len: u64) -> u64 {
 /// Seals a part.
 #[must_use]
 pub fn seal_part(key: &PartKey, salt: &Salt, context: &[u8], plaintext: &[u8]) -> Vec<u8> {
-    seal(&key.secret, salt, context, plaintext)
+    seal_with::<Bulk>(&key.secret, salt, context, plaintext)
 }
 
 /// Opens a part for the release that `permit` allows, and uses the permit up.
@@ -131,7 +131,7 @@ pub fn seal_part(key: &PartKey, salt: &Salt, context: &[u8], plaintext: &[u8]) -
 /// When the part is damaged or not that of this key and context, or the key is not that of the permitted part.
 #[expect(clippy::needless_pass_by_value, reason = "a permit opens one part, once")]
 pub fn open_part(permit: PartPermit, key: &PartKey, context: &[u8], sealed: &[u8]) -> Result<Plaintext, OpenError> {
-    open(key.of(permit.part())?, context, sealed)
+    open_with::<Bulk>(key.of(permit.part())?, context, sealed)
 }
 
 /// Checks that a part would open, and yields none of it.
@@ -139,13 +139,25 @@ pub fn open_part(permit: PartPermit, key: &PartKey, context: &[u8], sealed: &[u8
 /// # Errors
 /// When it would not.
 pub fn check(key: &PartKey, context: &[u8], sealed: &[u8]) -> Result<(), OpenError> {
-    open(&key.secret, context, sealed).map(drop)
+    open_with::<Bulk>(&key.secret, context, sealed).map(drop)
 }
 
 /// Seals what is not a part: a ledger row or a keyring file. Without limit but memory: the format's is 2^38 chunks.
 #[must_use]
 pub fn seal(key: &Secret, salt: &Salt, context: &[u8], plaintext: &[u8]) -> Vec<u8> {
-    let stream = Stream::new(key, &salt.0, context);
+    seal_with::<Aes256Gcm>(key, salt, context, plaintext)
+}
+
+/// Opens what is not a part.
+///
+/// # Errors
+/// When it is damaged, or was sealed under another key or context.
+pub fn open(key: &Secret, context: &[u8], sealed: &[u8]) -> Result<Plaintext, OpenError> {
+    open_with::<Aes256Gcm>(key, context, sealed)
+}
+
+fn seal_with<A: Aead>(key: &Secret, salt: &Salt, context: &[u8], plaintext: &[u8]) -> Vec<u8> {
+    let stream = Stream::<A>::new(key, &salt.0, context);
     let capacity = u64::try_from(plaintext.len()).map(sealed_len).and_then(usize::try_from);
     let mut out = Vec::with_capacity(capacity.unwrap_or_default());
     out.extend_from_slice(&salt.0);
@@ -157,14 +169,10 @@ pub fn seal(key: &Secret, salt: &Salt, context: &[u8], plaintext: &[u8]) -> Vec<
     out
 }
 
-/// Opens what is not a part.
-///
-/// # Errors
-/// When it is damaged, or was sealed under another key or context.
-pub fn open(key: &Secret, context: &[u8], sealed: &[u8]) -> Result<Plaintext, OpenError> {
+fn open_with<A: Aead>(key: &Secret, context: &[u8], sealed: &[u8]) -> Result<Plaintext, OpenError> {
     let (salt, rest) = sealed.split_first_chunk().ok_or(OpenError::Truncated)?;
     let (commitment, body) = rest.split_first_chunk::<COMMITMENT_LEN>().ok_or(OpenError::Truncated)?;
-    let stream = Stream::new(key, salt, context);
+    let stream = Stream::<A>::new(key, salt, context);
     if !bool::from(stream.commitment.ct_eq(commitment)) {
         return Err(OpenError::Commitment);
     }
@@ -184,13 +192,13 @@ pub fn open(key: &Secret, context: &[u8], sealed: &[u8]) -> Result<Plaintext, Op
 }
 
 /// What a key, a salt and a context give for one message.
-struct Stream {
-    cipher: Aes256Gcm,
+struct Stream<A> {
+    cipher: A,
     base_nonce: [u8; NONCE_LEN],
     commitment: [u8; COMMITMENT_LEN],
 }
 
-impl Stream {
+impl<A: Aead> Stream<A> {
     fn new(key: &Secret, salt: &[u8; SALT_LEN], context: &[u8]) -> Self {
         let mut derived = Zeroizing::new([0; KEY_LEN + NONCE_LEN + COMMITMENT_LEN]);
         key.expand(&[INFO, salt, context], &mut *derived);
@@ -200,7 +208,7 @@ impl Stream {
         for (field, byte) in fields.zip(&*derived) {
             *field = *byte;
         }
-        Self { cipher: Aes256Gcm::new(&aead_key), base_nonce, commitment }
+        Self { cipher: A::new(&aead_key), base_nonce, commitment }
     }
 
     fn nonce(&self, number: u64) -> [u8; NONCE_LEN] {
