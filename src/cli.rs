@@ -2,12 +2,29 @@
 //!
 //! Exit codes: 0, 64 (usage or configuration), 70 (refused to go on), 75 (try again).
 
+mod client;
+mod consent;
 mod demo;
+mod fetch;
+mod job;
+mod put;
+mod records;
 mod serve;
+mod shell;
+mod tenant;
 
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::ExitCode;
 
+use chrono::{DateTime, Utc};
+
 use clap::{Parser, Subcommand};
+
+use crate::clock::{Source, SystemSource};
+use crate::domain::category::Category;
+use crate::domain::purpose::Purpose;
+use client::Failure;
 
 /// Usage or configuration.
 const EX_USAGE: u8 = 64;
@@ -30,6 +47,28 @@ enum Command {
     Serve(serve::Arguments),
     /// Show the whole story on real images, in a temporary vault.
     Demo(demo::Arguments),
+    /// Create and show tenants.
+    Tenant(tenant::Arguments),
+    /// Make receipt keys, sign receipts; register, show and withdraw consents.
+    Consent(consent::Arguments),
+    /// Upload a check's files and attributes.
+    Put(put::Arguments),
+    /// Show a record's metadata.
+    Show(records::Arguments),
+    /// Destroy a record at once, for good.
+    Shred(records::Arguments),
+    /// Show what is alive, hour by hour of expiry.
+    Status(records::StatusArguments),
+    /// Create, submit, approve and show training jobs.
+    Job(job::Arguments),
+    /// Create and show snapshots: what a job iterates.
+    Snapshot(job::SnapshotArguments),
+    /// Fetch one epoch of a snapshot into a folder.
+    Fetch(fetch::Arguments),
+    /// Print the completions for a shell.
+    Completions(shell::CompletionArguments),
+    /// Write the man pages into a folder.
+    Man(shell::ManArguments),
 }
 
 /// Runs the program.
@@ -50,6 +89,17 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
+            Command::Tenant(arguments) => told(tenant::run(arguments).await),
+            Command::Consent(arguments) => told(consent::run(arguments).await),
+            Command::Put(arguments) => told(put::run(arguments).await),
+            Command::Show(arguments) => told(records::show(arguments).await),
+            Command::Shred(arguments) => told(records::shred(arguments).await),
+            Command::Status(arguments) => told(records::status(arguments).await),
+            Command::Job(arguments) => told(job::run(arguments).await),
+            Command::Snapshot(arguments) => told(job::run_snapshot(arguments).await),
+            Command::Fetch(arguments) => told(fetch::run(arguments).await),
+            Command::Completions(arguments) => shell::completions(&arguments),
+            Command::Man(arguments) => told(shell::man(&arguments)),
         }
     });
     // A disk that hangs must not keep the program from ending.
@@ -61,4 +111,43 @@ pub fn main() -> ExitCode {
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
     anstream::eprintln!("idvault: {error}");
     code.into()
+}
+
+fn told(outcome: Result<ExitCode, Failure>) -> ExitCode {
+    outcome.unwrap_or_else(|failure| fail(failure.code, &failure))
+}
+
+fn read_text(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))
+}
+
+/// Writes a file that only its owner can read, and that was not there before.
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    use std::io::Write;
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(bytes)).map_err(|error| Failure::file(path, &error))
+}
+
+/// A fresh request id.
+fn new_uuid() -> Result<String, Failure> {
+    let bytes = crate::crypto::random::array().map_err(|error| Failure::refused(error.to_string()))?;
+    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
+}
+
+/// The time on the wall.
+fn wall() -> Result<DateTime<Utc>, Failure> {
+    let reading = SystemSource::new().and_then(|source| source.read());
+    Ok(reading.map_err(|error| Failure::refused(format!("the clock: {error}")))?.wall)
+}
+
+/// The number of a category by its bare name.
+fn category(name: &str) -> Result<i32, Failure> {
+    let category = Category::from_name(name).map(|category| i32::from(category.number()));
+    category.ok_or_else(|| Failure::usage(format!("{name:?} is no category, such as FACE_IMAGE or DOCUMENT_FRONT")))
+}
+
+/// The number of a purpose by its bare name.
+fn purpose(name: &str) -> Result<i32, Failure> {
+    let purpose = Purpose::from_name(name).map(|purpose| i32::from(purpose.number()));
+    purpose.ok_or_else(|| Failure::usage(format!("{name:?} is no purpose, such as TRAIN_FACE_MATCH")))
 }

@@ -1,0 +1,104 @@
+//! What all commands that call a vault share: which vault and as whom, how answers are shown, how refusals are told.
+
+mod failure;
+mod output;
+mod profile;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use prost::{Message, Name};
+use tonic::Request;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+
+pub(super) use failure::Failure;
+pub(super) use output::{from_json, json_of};
+
+/// How often a vault that does not answer is tried again, and after which pause: it may be starting.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Which vault to call and as whom, and how to show what it says
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub(super) struct Options {
+    /// The vault's address, such as `http://127.0.0.1:7443`; instead of a profile's
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// Who calls, a SPIFFE id: believed by a vault without TLS, on loopback; instead of a profile's
+    #[arg(long = "as", value_name = "SPIFFE-ID")]
+    caller: Option<String>,
+    /// The profile of the client configuration to call with
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    profile: String,
+    /// The client configuration [default: client.toml, or else ~/.config/idvault/client.toml]
+    #[arg(long, value_name = "FILE")]
+    client_config: Option<PathBuf>,
+    /// Show answers as JSON, in the protobuf mapping with the names of the protos
+    #[arg(long)]
+    json: bool,
+    /// Show only the name of what the answer is about
+    #[arg(long, conflicts_with = "json")]
+    name: bool,
+}
+
+/// A connection to a vault, as one caller.
+pub(super) struct Client {
+    /// The connection.
+    pub(super) channel: Channel,
+    caller: Option<MetadataValue<Ascii>>,
+    json: bool,
+    name: bool,
+}
+
+impl Client {
+    /// Connects.
+    pub(super) async fn connect(options: Options) -> Result<Self, Failure> {
+        let profile = profile::find(&options)?;
+        let caller = profile.caller.map(|id| id.parse()).transpose();
+        let caller =
+            caller.map_err(|_| Failure::usage("the caller must be a SPIFFE id, such as spiffe://example.test/tenant/acme"))?;
+        let endpoint = Channel::from_shared(profile.server.clone());
+        let endpoint = endpoint.map_err(|error| Failure::usage(format!("the server {:?}: {error}", profile.server)))?;
+        let channel = patiently(&endpoint).await.map_err(|error| Failure::unreachable(&profile.server, &error))?;
+        Ok(Self { channel, caller, json: options.json, name: options.name })
+    }
+
+    /// A request of this caller.
+    pub(super) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(caller) = &self.caller {
+            request.metadata_mut().insert("idvault-caller", caller.clone());
+        }
+        request
+    }
+
+    /// Shows an answer: all of it as JSON, or for people.
+    pub(super) fn show<M: Message + Name>(&self, message: Option<&M>) -> Result<ExitCode, Failure> {
+        let message =
+            message.ok_or_else(|| Failure::refused("the vault's answer is empty: is this client older than the vault?"))?;
+        let value = json_of(message)?;
+        if self.name {
+            let name = value.get("name").and_then(serde_json::Value::as_str);
+            anstream::println!("{}", name.ok_or_else(|| Failure::usage("--name: the answer has no name"))?);
+        } else if self.json {
+            anstream::println!("{value:#}");
+        } else {
+            output::for_people(&value);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Connects; a vault that is just starting is waited for.
+async fn patiently(endpoint: &Endpoint) -> Result<Channel, tonic::transport::Error> {
+    for _ in 0..TRIES {
+        if let Ok(channel) = endpoint.connect().await {
+            return Ok(channel);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    endpoint.connect().await
+}

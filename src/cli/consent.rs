@@ -1,0 +1,83 @@
+//! `idvault consent`: receipt keys, receipts signed as a tenant signs them, and consents in the vault.
+
+mod receipt;
+
+pub(super) use receipt::{DEFAULT_KID, make_key};
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::client::{Client, Failure, Options};
+use super::{purpose, read_text};
+use crate::proto::consent_service_client::ConsentServiceClient;
+use crate::proto::{GetConsentRequest, RegisterConsentRequest, WithdrawConsentRequest};
+
+/// What to do with consents
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a receipt key: the private key into a file, the JWK set for the tenant to standard output
+    Key(receipt::Key),
+    /// Sign a receipt and print it
+    Sign(receipt::Sign),
+    /// Register a receipt ahead of the uploads under it (the tenant)
+    Register {
+        /// The tenant that signed it
+        tenant: String,
+        /// The receipt
+        receipt: PathBuf,
+        #[command(flatten)]
+        client: Options,
+    },
+    /// Show a consent (the tenant, or a privacy officer)
+    Show {
+        /// tenants/TENANT/consents/CONSENT
+        consent: String,
+        #[command(flatten)]
+        client: Options,
+    },
+    /// Take back a consent, for good: without training purposes left, its records are destroyed
+    Withdraw {
+        /// tenants/TENANT/consents/CONSENT
+        consent: String,
+        /// A purpose to take back, such as `TRAIN_LIVENESS`; several times for several, never for all
+        #[arg(long)]
+        purpose: Vec<String>,
+        #[command(flatten)]
+        client: Options,
+    },
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    match arguments.action {
+        Action::Key(key) => key.run(),
+        Action::Sign(sign) => sign.run(),
+        Action::Register { tenant, receipt, client } => {
+            let receipt = read_text(&receipt)?.trim().to_owned();
+            let client = Client::connect(client).await?;
+            let request = client.request(RegisterConsentRequest { parent: format!("tenants/{tenant}"), receipt });
+            let answer = ConsentServiceClient::new(client.channel.clone()).register_consent(request).await?;
+            client.show(answer.into_inner().consent.as_ref())
+        }
+        Action::Show { consent, client } => {
+            let client = Client::connect(client).await?;
+            let request = client.request(GetConsentRequest { name: consent });
+            let answer = ConsentServiceClient::new(client.channel.clone()).get_consent(request).await?;
+            client.show(answer.into_inner().consent.as_ref())
+        }
+        Action::Withdraw { consent, purpose: purposes, client } => {
+            let purposes = purposes.iter().map(|name| purpose(name)).collect::<Result<_, _>>()?;
+            let client = Client::connect(client).await?;
+            let request = client.request(WithdrawConsentRequest { name: consent, purposes });
+            let answer = ConsentServiceClient::new(client.channel.clone()).withdraw_consent(request).await?;
+            client.show(Some(answer.get_ref()))
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! `idvault job` and `idvault snapshot`: a training job from its spec to the frozen list that it may fetch.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use base64ct::{Base64, Encoding};
+use chrono::TimeDelta;
+use clap::{Subcommand, ValueEnum};
+use prost_types::Timestamp;
+
+use super::client::{Client, Failure, Options, from_json};
+use super::{new_uuid, read_text, wall};
+use crate::proto::training_service_client::TrainingServiceClient;
+use crate::proto::{
+    ApproveTrainingJobRequest, ApproverRole, CreateSnapshotRequest, CreateTrainingJobRequest, GetSnapshotRequest,
+    GetTrainingJobRequest, SubmitTrainingJobRequest, TrainingJobSpec,
+};
+
+/// What to do with training jobs
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Create a job from its spec (requester)
+    Create {
+        /// The spec: JSON with the fields of the message `TrainingJobSpec`
+        spec: PathBuf,
+        /// End the job in so many days, when the spec has no `expire_time`
+        #[arg(long, default_value_t = 7)]
+        days: u8,
+        /// Ask for approval at once
+        #[arg(long)]
+        submit: bool,
+        #[command(flatten)]
+        client: Options,
+    },
+    /// Ask for approval (the requester of the job)
+    Submit {
+        /// trainingJobs/JOB
+        job: String,
+        #[command(flatten)]
+        client: Options,
+    },
+    /// Approve a job (privacy officer, model owner; neither may be the requester)
+    Approve {
+        /// trainingJobs/JOB
+        job: String,
+        /// In which role
+        #[arg(long, value_enum)]
+        role: Role,
+        /// The `spec_sha256` of what you read, in base64 as `idvault job show` gives it; without it, what the answer shows
+        #[arg(long, value_name = "BASE64")]
+        spec_sha256: Option<String>,
+        #[command(flatten)]
+        client: Options,
+    },
+    /// Show a job (requester, approvers, its workloads)
+    Show {
+        /// trainingJobs/JOB
+        job: String,
+        #[command(flatten)]
+        client: Options,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Role {
+    PrivacyOfficer,
+    ModelOwner,
+}
+
+/// What to do with snapshots
+#[derive(Debug, clap::Args)]
+pub(super) struct SnapshotArguments {
+    #[command(subcommand)]
+    action: SnapshotAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum SnapshotAction {
+    /// Freeze the list of records that an active job may receive now
+    Create {
+        /// trainingJobs/JOB
+        job: String,
+        #[command(flatten)]
+        client: Options,
+    },
+    /// Show a snapshot
+    Show {
+        /// trainingJobs/JOB/snapshots/SNAPSHOT
+        snapshot: String,
+        #[command(flatten)]
+        client: Options,
+    },
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    match arguments.action {
+        Action::Create { spec, days, submit, client } => {
+            let mut spec: TrainingJobSpec = from_json(&read_text(&spec)?, &spec.display().to_string())?;
+            let end = wall()?.checked_add_signed(TimeDelta::days(days.into())).unwrap_or_default();
+            spec.expire_time.get_or_insert(Timestamp { seconds: end.timestamp(), nanos: 0 });
+            let client = Client::connect(client).await?;
+            let mut training = TrainingServiceClient::new(client.channel.clone());
+            let request = client.request(CreateTrainingJobRequest { request_id: new_uuid()?, spec: Some(spec) });
+            let mut job = training.create_training_job(request).await?.into_inner().training_job;
+            if let Some(draft) = job.as_ref().filter(|_| submit) {
+                let request = client.request(SubmitTrainingJobRequest { name: draft.name.clone() });
+                job = training.submit_training_job(request).await?.into_inner().training_job;
+            }
+            client.show(job.as_ref())
+        }
+        Action::Submit { job, client } => {
+            let client = Client::connect(client).await?;
+            let request = client.request(SubmitTrainingJobRequest { name: job });
+            let answer = TrainingServiceClient::new(client.channel.clone()).submit_training_job(request).await?;
+            client.show(answer.into_inner().training_job.as_ref())
+        }
+        Action::Approve { job, role, spec_sha256, client } => {
+            let role = match role {
+                Role::PrivacyOfficer => ApproverRole::PrivacyOfficer,
+                Role::ModelOwner => ApproverRole::ModelOwner,
+            };
+            let client = Client::connect(client).await?;
+            let mut training = TrainingServiceClient::new(client.channel.clone());
+            let spec_sha256 = if let Some(text) = spec_sha256 {
+                Base64::decode_vec(&text)
+                    .map_err(|_| Failure::usage("--spec-sha256 must be base64, as `idvault job show` gives it"))?
+            } else {
+                let shown = training.get_training_job(client.request(GetTrainingJobRequest { name: job.clone() })).await?;
+                shown.into_inner().training_job.unwrap_or_default().spec_sha256
+            };
+            let request = client.request(ApproveTrainingJobRequest { name: job, spec_sha256, role: role.into() });
+            let answer = training.approve_training_job(request).await?;
+            client.show(answer.into_inner().training_job.as_ref())
+        }
+        Action::Show { job, client } => {
+            let client = Client::connect(client).await?;
+            let request = client.request(GetTrainingJobRequest { name: job });
+            let answer = TrainingServiceClient::new(client.channel.clone()).get_training_job(request).await?;
+            client.show(answer.into_inner().training_job.as_ref())
+        }
+    }
+}
+
+pub(super) async fn run_snapshot(arguments: SnapshotArguments) -> Result<ExitCode, Failure> {
+    match arguments.action {
+        SnapshotAction::Create { job, client } => {
+            let client = Client::connect(client).await?;
+            let request = client.request(CreateSnapshotRequest { parent: job, request_id: new_uuid()? });
+            let answer = TrainingServiceClient::new(client.channel.clone()).create_snapshot(request).await?;
+            client.show(answer.into_inner().snapshot.as_ref())
+        }
+        SnapshotAction::Show { snapshot, client } => {
+            let client = Client::connect(client).await?;
+            let request = client.request(GetSnapshotRequest { name: snapshot });
+            let answer = TrainingServiceClient::new(client.channel.clone()).get_snapshot(request).await?;
+            client.show(answer.into_inner().snapshot.as_ref())
+        }
+    }
+}
