@@ -57,6 +57,8 @@ enum Command {
     Show(records::Arguments),
     /// Destroy a record at once, for good.
     Shred(records::Arguments),
+    /// Erase a person: withdraw all of their consents and destroy all of their records, for good.
+    Erase(consent::EraseArguments),
     /// Show what is alive, hour by hour of expiry.
     Status(records::StatusArguments),
     /// Create, submit, approve and show training jobs.
@@ -94,6 +96,7 @@ pub fn main() -> ExitCode {
             Command::Put(arguments) => told(put::run(arguments).await),
             Command::Show(arguments) => told(records::show(arguments).await),
             Command::Shred(arguments) => told(records::shred(arguments).await),
+            Command::Erase(arguments) => told(consent::erase(arguments).await),
             Command::Status(arguments) => told(records::status(arguments).await),
             Command::Job(arguments) => told(job::run(arguments).await),
             Command::Snapshot(arguments) => told(job::run_snapshot(arguments).await),

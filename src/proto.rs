@@ -38,6 +38,7 @@ redacted! {
     record_header::ConsentSource => "ConsentSource",
     CreateRecordRequest => "CreateRecordRequest",
     RegisterConsentRequest => "RegisterConsentRequest",
+    EraseSubjectRequest => "EraseSubjectRequest",
     FetchRecordsResponse => "FetchRecordsResponse",
     fetch_records_response::Item => "Item",
     fetch_records_response::item::Content => "Content",

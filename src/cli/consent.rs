@@ -12,7 +12,18 @@ use clap::Subcommand;
 use super::client::{Client, Failure, Options};
 use super::{purpose, read_text};
 use crate::proto::consent_service_client::ConsentServiceClient;
-use crate::proto::{GetConsentRequest, RegisterConsentRequest, WithdrawConsentRequest};
+use crate::proto::{EraseSubjectRequest, GetConsentRequest, RegisterConsentRequest, WithdrawConsentRequest};
+
+/// Whom to erase
+#[derive(Debug, clap::Args)]
+pub(super) struct EraseArguments {
+    /// The tenant
+    tenant: String,
+    /// The person, by the tenant's pseudonym: the `subject_ref` of their receipts
+    subject: String,
+    #[command(flatten)]
+    client: Options,
+}
 
 /// What to do with consents
 #[derive(Debug, clap::Args)]
@@ -80,4 +91,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             client.show(Some(answer.get_ref()))
         }
     }
+}
+
+pub(super) async fn erase(arguments: EraseArguments) -> Result<ExitCode, Failure> {
+    let EraseArguments { tenant, subject, client } = arguments;
+    let client = Client::connect(client).await?;
+    let request = client.request(EraseSubjectRequest { parent: format!("tenants/{tenant}"), subject_ref: subject });
+    let answer = ConsentServiceClient::new(client.channel.clone()).erase_subject(request).await?;
+    client.show(answer.into_inner().destruction.as_ref())
 }

@@ -13,7 +13,7 @@ use super::{new_uuid, read_text, wall};
 use crate::proto::training_service_client::TrainingServiceClient;
 use crate::proto::{
     ApproveTrainingJobRequest, ApproverRole, CreateSnapshotRequest, CreateTrainingJobRequest, GetSnapshotRequest,
-    GetTrainingJobRequest, SubmitTrainingJobRequest, TrainingJobSpec,
+    GetTrainingJobRequest, RevokeTrainingJobRequest, SubmitTrainingJobRequest, TrainingJobSpec,
 };
 
 /// What to do with training jobs
@@ -55,6 +55,16 @@ enum Action {
         /// The `spec_sha256` of what you read, in base64 as `idvault job show` gives it; without it, what the answer shows
         #[arg(long, value_name = "BASE64")]
         spec_sha256: Option<String>,
+        #[command(flatten)]
+        client: Options,
+    },
+    /// End a job for good (privacy officer or model owner): open streams end within a message
+    Revoke {
+        /// trainingJobs/JOB
+        job: String,
+        /// Why, for whoever reads the job
+        #[arg(long)]
+        reason: String,
         #[command(flatten)]
         client: Options,
     },
@@ -136,6 +146,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             };
             let request = client.request(ApproveTrainingJobRequest { name: job, spec_sha256, role: role.into() });
             let answer = training.approve_training_job(request).await?;
+            client.show(answer.into_inner().training_job.as_ref())
+        }
+        Action::Revoke { job, reason, client } => {
+            let client = Client::connect(client).await?;
+            let request = client.request(RevokeTrainingJobRequest { name: job, reason });
+            let answer = TrainingServiceClient::new(client.channel.clone()).revoke_training_job(request).await?;
             client.show(answer.into_inner().training_job.as_ref())
         }
         Action::Show { job, client } => {

@@ -49,6 +49,17 @@ pub struct Approval {
     pub time: DateTime<Utc>,
 }
 
+/// The end of a job before its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// Who.
+    pub by: Identity,
+    /// When.
+    pub time: DateTime<Utc>,
+    /// Why, in their words.
+    pub reason: String,
+}
+
 /// A step that a job does not allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JobError {
@@ -86,6 +97,8 @@ pub struct Job {
     pub state: JobState,
     /// Its approvals, oldest first; see [`Job::approvals_at`].
     pub approvals: Vec<Approval>,
+    /// Who stopped it, if somebody did.
+    pub revocation: Option<Revocation>,
 }
 
 impl Job {
@@ -145,6 +158,22 @@ impl Job {
         self.approvals = approvals;
         Ok(())
     }
+
+    /// Stops the job for good; one that is stopped already stays as it is.
+    ///
+    /// # Errors
+    /// [`JobError::StateInvalid`] when it has expired.
+    pub fn revoke(&mut self, revocation: Revocation) -> Result<(), JobError> {
+        match self.state_at(revocation.time) {
+            JobState::Expired => Err(JobError::StateInvalid),
+            JobState::Revoked => Ok(()),
+            JobState::Draft | JobState::PendingApproval | JobState::Active => {
+                self.state = JobState::Revoked;
+                self.revocation = Some(revocation);
+                Ok(())
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -191,6 +220,7 @@ mod tests {
             create_time: at(0),
             state: JobState::Draft,
             approvals: vec![],
+            revocation: None,
         }
     }
 

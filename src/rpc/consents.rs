@@ -5,10 +5,11 @@ use tonic::{Request, Response, Status};
 use super::caller::Role;
 use super::{Api, convert, names};
 use crate::domain::purpose::PurposeSet;
+use crate::domain::receipt::SubjectRef;
 use crate::proto::consent_service_server::ConsentService;
 use crate::proto::{
-    GetConsentRequest, GetConsentResponse, RegisterConsentRequest, RegisterConsentResponse, WithdrawConsentRequest,
-    WithdrawConsentResponse,
+    EraseSubjectRequest, EraseSubjectResponse, GetConsentRequest, GetConsentResponse, RegisterConsentRequest,
+    RegisterConsentResponse, WithdrawConsentRequest, WithdrawConsentResponse,
 };
 
 #[tonic::async_trait]
@@ -32,6 +33,16 @@ impl ConsentService for Api {
         let id = names::consent(&name, "name")?;
         let consent = self.run(move |vault| vault.consent(&tenant, id)).await?;
         Ok(Response::new(GetConsentResponse { consent: Some(convert::consent(&consent)) }))
+    }
+
+    async fn erase_subject(&self, request: Request<EraseSubjectRequest>) -> Result<Response<EraseSubjectResponse>, Status> {
+        let caller = self.callers.identify(request.metadata())?;
+        let EraseSubjectRequest { parent, subject_ref } = request.into_inner();
+        caller.must_be_tenant_of(&parent, "parent", &[Role::PrivacyOfficer])?;
+        let tenant = names::tenant(&parent, "parent")?;
+        let subject: SubjectRef = convert::text(&subject_ref, "subject_ref")?;
+        let destruction = self.run(move |vault| vault.erase_subject(&tenant, &subject)).await?;
+        Ok(Response::new(EraseSubjectResponse { destruction: Some(convert::destruction(destruction)) }))
     }
 
     async fn withdraw_consent(

@@ -287,6 +287,20 @@ pub(super) fn job(job: &Job, domain: &TrustDomain) -> proto::TrainingJob {
         requester: job.requester.to_uri(domain),
         spec_sha256: job.digest.to_vec(),
         approvals: job.approvals.iter().map(approval).collect(),
+        revocation: job.revocation.as_ref().map(|revocation| proto::Revocation {
+            revoker: revocation.by.to_uri(domain),
+            revoke_time: Some(stamp(revocation.time)),
+            reason: revocation.reason.clone(),
+        }),
+    }
+}
+
+/// Why a job is revoked.
+pub(super) fn reason(reason: String) -> Result<String, Denied> {
+    if (1..=256).contains(&reason.chars().count()) && !reason.chars().any(char::is_control) {
+        Ok(reason)
+    } else {
+        Err(Denied::invalid("reason", "must be 1 to 256 characters, none of them control characters"))
     }
 }
 

@@ -76,7 +76,7 @@ fn of(error: Error) -> Status {
         Error::Refused(refusal) => (Code::FailedPrecondition, of_refusal(refusal)),
         Error::Receipt(receipt) => of_receipt(&receipt),
         Error::Job(job) => of_job(job),
-        Error::JobNotActive => (Code::FailedPrecondition, "JOB_NOT_ACTIVE"),
+        Error::JobNotActive | Error::JobRevoked(_) => (Code::FailedPrecondition, "JOB_NOT_ACTIVE"),
         Error::PartTooLarge(_) => (Code::InvalidArgument, "PART_TOO_LARGE"),
         Error::PartChecksum(_) => (Code::InvalidArgument, "PART_CHECKSUM_MISMATCH"),
         Error::PartType(_) => (Code::InvalidArgument, "PART_TYPE_MISMATCH"),

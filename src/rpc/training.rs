@@ -14,7 +14,8 @@ use crate::proto::training_service_server::TrainingService;
 use crate::proto::{
     ApproveTrainingJobRequest, ApproveTrainingJobResponse, CreateSnapshotRequest, CreateSnapshotResponse,
     CreateTrainingJobRequest, CreateTrainingJobResponse, FetchRecordsRequest, FetchRecordsResponse, GetSnapshotRequest,
-    GetSnapshotResponse, GetTrainingJobRequest, GetTrainingJobResponse, SubmitTrainingJobRequest, SubmitTrainingJobResponse,
+    GetSnapshotResponse, GetTrainingJobRequest, GetTrainingJobResponse, RevokeTrainingJobRequest, RevokeTrainingJobResponse,
+    SubmitTrainingJobRequest, SubmitTrainingJobResponse,
 };
 use crate::vault::error::Error;
 use crate::vault::release::{Iteration, Release};
@@ -75,6 +76,19 @@ impl TrainingService for Api {
             spec_sha256.try_into().map_err(|_| Denied::invalid("spec_sha256", "must be the 32 bytes of a SHA-256"))?;
         let job = self.run(move |vault| vault.approve_job(id, caller.identity, role, digest)).await?;
         Ok(Response::new(ApproveTrainingJobResponse { training_job: Some(convert::job(&job, self.callers.domain())) }))
+    }
+
+    async fn revoke_training_job(
+        &self,
+        request: Request<RevokeTrainingJobRequest>,
+    ) -> Result<Response<RevokeTrainingJobResponse>, Status> {
+        let caller = self.callers.identify(request.metadata())?;
+        caller.must_be(&[Role::PrivacyOfficer, Role::ModelOwner])?;
+        let RevokeTrainingJobRequest { name, reason } = request.into_inner();
+        let id = names::job(&name, "name")?;
+        let reason = convert::reason(reason)?;
+        let job = self.run(move |vault| vault.revoke_job(id, caller.identity, reason)).await?;
+        Ok(Response::new(RevokeTrainingJobResponse { training_job: Some(convert::job(&job, self.callers.domain())) }))
     }
 
     async fn create_snapshot(&self, request: Request<CreateSnapshotRequest>) -> Result<Response<CreateSnapshotResponse>, Status> {

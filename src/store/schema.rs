@@ -26,6 +26,10 @@ pub enum Table {
     Withdrawn,
     /// Records under a consent, by tenant tag, consent id and record id.
     ConsentRecord,
+    /// Consents of a person, by tenant tag, person tag and consent id.
+    SubjectConsent,
+    /// When a person was erased, by tenant tag and person tag.
+    Erased,
     /// Remembered requests, by request tag.
     Request,
     /// Training jobs.
@@ -58,6 +62,8 @@ impl Table {
             Self::Consent => b'C',
             Self::Withdrawn => b'W',
             Self::ConsentRecord => b'N',
+            Self::SubjectConsent => b'U',
+            Self::Erased => b'E',
             Self::Request => b'Q',
             Self::Job => b'J',
             Self::Received => b'A',
@@ -177,6 +183,36 @@ pub fn records_under(tenant: Tag, consent: ConsentId) -> Vec<u8> {
 #[must_use]
 pub fn record_under(key: &[u8]) -> Option<RecordId> {
     Some(RecordId(uuid::Uuid::from_bytes(*key.last_chunk()?)))
+}
+
+/// The key that says that a consent is a person's.
+#[must_use]
+pub fn subject_consent(tenant: Tag, subject: Tag, consent: ConsentId) -> Vec<u8> {
+    Table::SubjectConsent.key(&[&tenant.0, &subject.0, consent.0.as_bytes()])
+}
+
+/// What the keys of a person's consents begin with.
+#[must_use]
+pub fn consents_of(tenant: Tag, subject: Tag) -> Vec<u8> {
+    Table::SubjectConsent.key(&[&tenant.0, &subject.0])
+}
+
+/// The consent in such a key.
+#[must_use]
+pub fn consent_of(key: &[u8]) -> Option<ConsentId> {
+    Some(ConsentId(uuid::Uuid::from_bytes(*key.last_chunk()?)))
+}
+
+/// The key of when a person was erased.
+#[must_use]
+pub fn erased(tenant: Tag, subject: Tag) -> Vec<u8> {
+    Table::Erased.key(&[&tenant.0, &subject.0])
+}
+
+/// What the keys of all consents begin with.
+#[must_use]
+pub fn consents() -> Vec<u8> {
+    Table::Consent.key(&[])
 }
 
 /// The key of a remembered request.

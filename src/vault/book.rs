@@ -12,6 +12,7 @@ use crate::crypto::seal::{self, Salt};
 use crate::crypto::secret::Secret;
 use crate::domain::consent::Consent;
 use crate::domain::ids::{ConsentId, Place, RecordId, TenantId};
+use crate::domain::receipt::SubjectRef;
 use crate::domain::record::Record;
 use crate::domain::tenant::Tenant;
 use crate::keys::keyring::Keyring;
@@ -51,6 +52,11 @@ impl Book {
     /// The tag of a tenant.
     pub(super) fn tenant_tag(&self, tenant: &TenantId) -> Tag {
         self.tag("tenant", &[tenant.as_str().as_bytes()])
+    }
+
+    /// The tag of a person of a tenant.
+    pub(super) fn subject_tag(&self, tenant: &TenantId, subject: &SubjectRef) -> Tag {
+        self.tag("subject", &[tenant.as_str().as_bytes(), subject.as_str().as_bytes()])
     }
 
     /// The row under `key`. A row whose month is over is not there.

@@ -3,8 +3,9 @@
 use chrono::{DateTime, Datelike, Months, Utc};
 
 use super::Vault;
+use super::book::Book;
 use super::error::Error;
-use super::rows::ConsentRow;
+use super::rows::{self, ConsentRow, ErasedRow, Row, SubjectConsentRow};
 use crate::crypto::jwk::KeySet;
 use crate::crypto::receipt::{self, Expected};
 use crate::domain::consent::{Consent, ConsentState};
@@ -83,9 +84,51 @@ impl Vault {
         let withdrawn = schema::withdrawn(self.book.tenant_tag(&offered.tenant), offered.id());
         match self.book.consent(&offered.tenant, offered.id())? {
             Some(known) if known.receipt_sha256 != offered.receipt_sha256 => Err(Error::ConsentIdReused),
-            None if self.book.has(&withdrawn)? => Err(Refusal::Withdrawn.into()),
+            None if self.book.has(&withdrawn)? || self.was_erased(offered)? => Err(Refusal::Withdrawn.into()),
             known => Ok(known),
         }
+    }
+
+    /// Whether the person was erased since the consent was given.
+    fn was_erased(&self, offered: &Consent) -> Result<bool, Error> {
+        let subject = self.book.subject_tag(&offered.tenant, &offered.receipt.subject_ref);
+        let erased = self.book.get::<ErasedRow>(&schema::erased(self.book.tenant_tag(&offered.tenant), subject))?;
+        Ok(match erased {
+            Some(erased) => offered.receipt.event.time <= rows::time(erased.time)?,
+            None => false,
+        })
+    }
+
+    /// Finds every consent by its person, also those that the first version took in.
+    pub(super) fn index_subjects(&self, transaction: &mut Transaction) -> Result<(), Error> {
+        for row in self.book.scan::<ConsentRow>(&schema::consents()) {
+            match row.and_then(|(_, row)| Ok((row.last_end()?, row.into_domain()?))) {
+                Ok((last_end, consent)) => self.index_subject(transaction, &consent, last_end)?,
+                Err(Error::Damaged) => tracing::error!("the row of a consent is damaged"),
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+
+    fn index_subject(&self, transaction: &mut Transaction, consent: &Consent, last_end: DateTime<Utc>) -> Result<(), Error> {
+        let subject = self.book.subject_tag(&consent.tenant, &consent.receipt.subject_ref);
+        let key = schema::subject_consent(self.book.tenant_tag(&consent.tenant), subject, consent.id());
+        self.put_two_years(transaction, key, &SubjectConsentRow {}, last_end)
+    }
+
+    /// Puts a row that goes two years after `last_end`.
+    fn put_two_years<R: Row>(
+        &self,
+        transaction: &mut Transaction,
+        key: Vec<u8>,
+        row: &R,
+        last_end: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let month = month_of(last_end).saturating_add(u16::try_from(KEPT_MONTHS).unwrap_or(u16::MAX));
+        let over = last_end.checked_add_months(Months::new(KEPT_MONTHS.saturating_add(1))).unwrap_or(last_end);
+        Book::put_mark(transaction, schema::due(hour_of(over), &key));
+        self.book.put_until(transaction, key, row, month)
     }
 
     /// Puts a consent that is kept for two years after `last_end`.
@@ -97,10 +140,8 @@ impl Vault {
         last_end: DateTime<Utc>,
     ) -> Result<(), Error> {
         let key = schema::consent(self.book.tenant_tag(&consent.tenant), consent.id());
-        let month = month_of(last_end).saturating_add(u16::try_from(KEPT_MONTHS).unwrap_or(u16::MAX));
-        let over = last_end.checked_add_months(Months::new(KEPT_MONTHS.saturating_add(1))).unwrap_or(last_end);
-        transaction.put(schema::due(hour_of(over), &key), Vec::new());
-        self.book.put_until(transaction, key, &ConsentRow::from_domain(consent, receipt, last_end), month)
+        self.index_subject(transaction, consent, last_end)?;
+        self.put_two_years(transaction, key, &ConsentRow::from_domain(consent, receipt, last_end), last_end)
     }
 }
 

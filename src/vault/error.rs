@@ -33,6 +33,9 @@ pub enum Error {
     /// The caller: the job is not active.
     #[error("the job is not active")]
     JobNotActive,
+    /// The caller: an approver stopped the job.
+    #[error("the job was revoked: {0}")]
+    JobRevoked(String),
     /// The caller: a part is larger than its format allows, or the record as a whole is.
     #[error("part {0} is larger than its format or the record allows")]
     PartTooLarge(usize),

@@ -8,7 +8,7 @@ use super::error::Error;
 use super::requests::{Made, Request};
 use super::rows::{self, Row, parse, stamp, time};
 use crate::domain::ids::{Identity, JobId, RequestId};
-use crate::domain::job::{Approval, ApproverRole, Job, JobSpec, JobState};
+use crate::domain::job::{Approval, ApproverRole, Job, JobSpec, JobState, Revocation};
 use crate::domain::retention::Now;
 use crate::store::ledger::Transaction;
 use crate::store::schema;
@@ -32,7 +32,16 @@ impl Vault {
             return Err(Error::invalid(&format!("spec.{}", violation.field), violation.rule));
         }
         let id = JobId(super::new_uuid(now)?);
-        let job = Job { id, spec, digest, requester, create_time: now.lo, state: JobState::Draft, approvals: Vec::new() };
+        let job = Job {
+            id,
+            spec,
+            digest,
+            requester,
+            create_time: now.lo,
+            state: JobState::Draft,
+            approvals: Vec::new(),
+            revocation: None,
+        };
         let mut transaction = Transaction::default();
         self.remember(&mut transaction, &request, &Made::Other(id.0), now)?;
         self.book.put(&mut transaction, schema::job(id), &JobRow::from_domain(&job))?;
@@ -70,6 +79,24 @@ impl Vault {
         self.change_job(id, |job, now| Ok(job.approve(by, role, digest, now.hi)?))
     }
 
+    /// Stops a job for good. Nothing that was decided before is handed over after this.
+    ///
+    /// # Errors
+    /// When it has expired.
+    pub fn revoke_job(&self, id: JobId, by: Identity, reason: String) -> Result<Job, Error> {
+        let now = self.now()?;
+        let writes = self.writes.lock();
+        let mut job = self.job(id)?;
+        job.revoke(Revocation { by, time: now.hi, reason })?;
+        let mut transaction = Transaction::default();
+        self.book.put(&mut transaction, schema::job(id), &JobRow::from_domain(&job))?;
+        let ticket = self.book.apply(transaction)?;
+        self.gate.raise();
+        drop(writes);
+        self.book.sync(ticket)?;
+        Ok(job)
+    }
+
     fn change_job(&self, id: JobId, change: impl FnOnce(&mut Job, Now) -> Result<(), Error>) -> Result<Job, Error> {
         let now = self.working_now()?;
         let writes = self.writes.lock();
@@ -101,6 +128,8 @@ struct JobRow {
     state: u32,
     #[prost(message, repeated, tag = "7")]
     approvals: Vec<ApprovalRow>,
+    #[prost(message, optional, tag = "8")]
+    revocation: Option<RevocationRow>,
 }
 
 /// What a job asks for.
@@ -147,6 +176,17 @@ struct ApprovalRow {
     time: Option<Timestamp>,
 }
 
+/// The end of a job before its time.
+#[derive(Clone, PartialEq, Message)]
+struct RevocationRow {
+    #[prost(string, tag = "1")]
+    by: String,
+    #[prost(message, optional, tag = "2")]
+    time: Option<Timestamp>,
+    #[prost(string, tag = "3")]
+    reason: String,
+}
+
 impl Row for JobRow {}
 
 impl JobRow {
@@ -173,6 +213,11 @@ impl JobRow {
                 JobState::Expired => 5,
             },
             approvals: job.approvals.iter().map(approval).collect(),
+            revocation: job.revocation.as_ref().map(|revocation| RevocationRow {
+                by: revocation.by.to_string(),
+                time: Some(stamp(revocation.time)),
+                reason: revocation.reason.clone(),
+            }),
         }
     }
 
@@ -184,6 +229,9 @@ impl JobRow {
                 _ => return Err(Error::Damaged),
             };
             Ok(Approval { approver: parse(&row.approver)?, role, time: time(row.time)? })
+        };
+        let revocation = |row: RevocationRow| -> Result<Revocation, Error> {
+            Ok(Revocation { by: parse(&row.by)?, time: time(row.time)?, reason: row.reason })
         };
         Ok(Job {
             id: rows::job_id(&self.id)?,
@@ -200,6 +248,7 @@ impl JobRow {
                 _ => return Err(Error::Damaged),
             },
             approvals: self.approvals.into_iter().map(approval).collect::<Result<_, _>>()?,
+            revocation: self.revocation.map(revocation).transpose()?,
         })
     }
 }

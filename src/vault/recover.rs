@@ -153,7 +153,7 @@ impl Vault {
     /// Finishes what a crash left half done and destroys what is due, by one commit.
     fn recover(&self) -> Result<(), OpenError> {
         let (keyring, row) = (self.keyring.generation(), self.book.get::<VaultRow>(&schema::vault())?);
-        let ledger = row.map_or(0, |row| row.keyring_generation);
+        let (ledger, indexed) = row.map_or((0, false), |row| (row.keyring_generation, row.subjects_indexed));
         if keyring < ledger {
             return Err(OpenError::RolledBack { keyring, ledger });
         }
@@ -162,7 +162,10 @@ impl Vault {
             return Err(OpenError::LedgerRolledBack { keyring, ledger });
         }
         let mut transaction = Transaction::default();
-        self.book.put(&mut transaction, schema::vault(), &VaultRow { keyring_generation: keyring })?;
+        if !indexed {
+            self.index_subjects(&mut transaction)?;
+        }
+        self.book.put(&mut transaction, schema::vault(), &VaultRow { keyring_generation: keyring, subjects_indexed: true })?;
         self.book.sync(self.book.apply(transaction)?)?;
         for hour in self.counts.lock().hours() {
             self.keyring.mark_used(hour);

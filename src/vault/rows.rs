@@ -28,6 +28,21 @@ pub(super) struct VaultRow {
     /// The keyring's generation when this was written: an older keyring is a rollback.
     #[prost(uint64, tag = "1")]
     pub(super) keyring_generation: u64,
+    /// Whether every consent is found by its person: not yet where the first version wrote the ledger.
+    #[prost(bool, tag = "2")]
+    pub(super) subjects_indexed: bool,
+}
+
+/// A consent is a person's: all is in the key, and the row goes with the consent's.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SubjectConsentRow {}
+
+/// The erasure of a person.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ErasedRow {
+    /// Receipts whose event is not later are refused.
+    #[prost(message, optional, tag = "1")]
+    pub(super) time: Option<Timestamp>,
 }
 
 /// A tenant.
@@ -153,6 +168,8 @@ pub(super) struct RequestRow {
 }
 
 impl Row for VaultRow {}
+impl Row for SubjectConsentRow {}
+impl Row for ErasedRow {}
 impl Row for TenantRow {}
 impl Row for RecordRow {}
 impl Row for PlaceRow {}

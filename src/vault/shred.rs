@@ -165,7 +165,7 @@ impl Vault {
     /// Step 4: removes what is left of records whose keys are gone.
     fn finish(&self, places: &[Place], over: Hour, generation: u64) -> Result<(), Error> {
         let mut transaction = Transaction::default();
-        self.book.put(&mut transaction, schema::vault(), &VaultRow { keyring_generation: generation })?;
+        self.book.put(&mut transaction, schema::vault(), &VaultRow { keyring_generation: generation, subjects_indexed: true })?;
         let writes = self.writes.lock();
         for place in places {
             self.remove_rows(&mut transaction, *place)?;

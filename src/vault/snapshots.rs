@@ -89,7 +89,11 @@ impl Vault {
     /// A job that is active now.
     pub(super) fn active_job(&self, id: JobId) -> Result<Job, Error> {
         let job = self.job(id)?;
-        if job.state == JobState::Active { Ok(job) } else { Err(Error::JobNotActive) }
+        match job.revocation {
+            Some(revocation) => Err(Error::JobRevoked(revocation.reason)),
+            None if job.state == JobState::Active => Ok(job),
+            None => Err(Error::JobNotActive),
+        }
     }
 
     /// The list of a snapshot: its places as numbers.

@@ -221,6 +221,7 @@ fn jobs() -> impl Strategy<Value = Job> {
             create_time: noon() - days(1),
             state,
             approvals: vec![],
+            revocation: None,
         },
     )
 }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use idvault::proto::{
-    ApproveTrainingJobRequest, ApproverRole, CreateSnapshotRequest, CreateTrainingJobRequest, FetchRecordsRequest,
-    GetConsentRequest, GetRecordRequest, GetRetentionStatusRequest, GetSnapshotRequest, GetTenantRequest, GetTrainingJobRequest,
-    RegisterConsentRequest, ShredRecordRequest, SubmitTrainingJobRequest, WithdrawConsentRequest,
+    ApproveTrainingJobRequest, ApproverRole, CreateSnapshotRequest, CreateTrainingJobRequest, EraseSubjectRequest,
+    FetchRecordsRequest, GetConsentRequest, GetRecordRequest, GetRetentionStatusRequest, GetSnapshotRequest, GetTenantRequest,
+    GetTrainingJobRequest, RegisterConsentRequest, RevokeTrainingJobRequest, ShredRecordRequest, SubmitTrainingJobRequest,
+    WithdrawConsentRequest,
 };
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -68,6 +69,8 @@ async fn answers(client: &Client, who: &str, things: &Things) -> BTreeMap<&'stat
     let get_consent = GetConsentRequest { name: name(&things.consent) };
     let get_job = GetTrainingJobRequest { name: name(&things.job) };
     let withdraw = WithdrawConsentRequest { name: name(&things.consent), purposes: vec![99] };
+    let erase = EraseSubjectRequest { parent: name(&things.tenant), subject_ref: String::new() };
+    let revoke = RevokeTrainingJobRequest { name: name(&things.job), reason: String::new() };
     BTreeMap::from([
         ("CreateTenant", tenants.create_tenant(Provider::new("acme").to_create()).await.map(drop)),
         ("GetTenant", tenants.get_tenant(GetTenantRequest { name: name(&things.tenant) }).await.map(drop)),
@@ -76,6 +79,8 @@ async fn answers(client: &Client, who: &str, things: &Things) -> BTreeMap<&'stat
         ("RegisterConsent", consents.register_consent(register).await.map(drop)),
         ("GetConsent", consents.get_consent(get_consent).await.map(drop)),
         ("WithdrawConsent", consents.withdraw_consent(withdraw).await.map(drop)),
+        ("EraseSubject", consents.erase_subject(erase).await.map(drop)),
+        ("RevokeTrainingJob", training.revoke_training_job(revoke).await.map(drop)),
         ("CreateTrainingJob", training.create_training_job(CreateTrainingJobRequest::default()).await.map(drop)),
         ("GetTrainingJob", training.get_training_job(get_job).await.map(drop)),
         ("SubmitTrainingJob", training.submit_training_job(SubmitTrainingJobRequest { name: name(&things.job) }).await.map(drop)),
@@ -90,12 +95,15 @@ async fn answers(client: &Client, who: &str, things: &Things) -> BTreeMap<&'stat
 
 #[tokio::test]
 async fn everyone_may_call_what_is_theirs_and_nothing_else() {
-    let consents = ["RegisterConsent", "GetConsent", "WithdrawConsent", "GetRetentionStatus"];
+    let consents = ["RegisterConsent", "GetConsent", "WithdrawConsent", "EraseSubject", "GetRetentionStatus"];
     let table: [(&str, &[&str]); 6] = [
         (OPERATOR, &["CreateTenant", "GetTenant", "GetRetentionStatus"]),
-        (REQUESTER, &["CreateTrainingJob", "GetTrainingJob", "SubmitTrainingJob", "CreateSnapshot", "GetSnapshot"]),
-        (OFFICER, &["GetTrainingJob", "ApproveTrainingJob", "CreateSnapshot", "GetSnapshot"]),
-        (MODEL_OWNER, &["GetTrainingJob", "ApproveTrainingJob", "CreateSnapshot", "GetSnapshot"]),
+        (
+            REQUESTER,
+            &["CreateTrainingJob", "GetTrainingJob", "SubmitTrainingJob", "RevokeTrainingJob", "CreateSnapshot", "GetSnapshot"],
+        ),
+        (OFFICER, &["GetTrainingJob", "ApproveTrainingJob", "RevokeTrainingJob", "CreateSnapshot", "GetSnapshot"]),
+        (MODEL_OWNER, &["GetTrainingJob", "ApproveTrainingJob", "RevokeTrainingJob", "CreateSnapshot", "GetSnapshot"]),
         (WORKLOAD, &["GetTrainingJob", "CreateSnapshot", "GetSnapshot", "FetchRecords"]),
         ("tenant/acme", &["GetTenant", "CreateRecord", "GetRecord", "ShredRecord"]),
     ];

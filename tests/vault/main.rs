@@ -16,6 +16,7 @@ mod world;
 
 mod access;
 mod consents;
+mod erase;
 mod fetch;
 mod jobs;
 mod quota;
