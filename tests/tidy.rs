@@ -53,6 +53,7 @@ const CRATE_OWNERS: &[(&str, &[&str])] = &[
     ("getrandom", &["crypto"]),
     ("hkdf", &["crypto"]),
     ("hmac", &["crypto"]),
+    ("p256", &["crypto"]),
     ("sled", &["store"]),
     ("tonic", &["app", "cli", "proto", "rpc"]),
     ("tonic_types", &["app", "cli", "proto", "rpc"]),

@@ -1,9 +1,10 @@
-//! A tenant's receipt keys: a JWK set (RFC 7517) of public Ed25519 keys (RFC 8037).
+//! A tenant's receipt keys: a JWK set (RFC 7517) of public keys, Ed25519 (RFC 8037) or P-256 (RFC 7518, section 6.2).
 //!
 //! Never holds a private key: a set that brings one along is refused, since it has then been seen by too many.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use ed25519_dalek::VerifyingKey;
+use p256::ecdsa::signature::Verifier;
 use serde_json::{Map, Value};
 
 use crate::crypto::receipt::json;
@@ -25,7 +26,59 @@ pub struct JwksError(pub &'static str);
 /// The keys that may sign a tenant's receipts, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeySet {
-    keys: Vec<(String, VerifyingKey)>,
+    keys: Vec<(String, PublicKey)>,
+}
+
+/// How a receipt is signed; each key signs in one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Ed25519 (RFC 8032).
+    EdDsa,
+    /// ECDSA on P-256 with SHA-256, the signature as two 32-byte numbers (RFC 7518, section 3.4).
+    Es256,
+}
+
+/// A public key that verifies receipts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PublicKey {
+    /// For [`Algorithm::EdDsa`].
+    Ed25519(VerifyingKey),
+    /// For [`Algorithm::Es256`].
+    P256(p256::ecdsa::VerifyingKey),
+}
+
+impl Algorithm {
+    /// The algorithm of this name (RFC 7518, RFC 8037, RFC 9864).
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "EdDSA" | "Ed25519" => Some(Self::EdDsa),
+            "ES256" => Some(Self::Es256),
+            _ => None,
+        }
+    }
+}
+
+impl PublicKey {
+    /// The one algorithm that it is for.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Ed25519(_) => Algorithm::EdDsa,
+            Self::P256(_) => Algorithm::Es256,
+        }
+    }
+
+    /// Whether it signed `message`. ECDSA has a second signature for each, which anybody can compute: it is another receipt
+    /// of the same id, and refused as such.
+    pub(super) fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        match self {
+            Self::Ed25519(key) => key.verify_strict(message, &signature.into()).is_ok(),
+            Self::P256(key) => {
+                p256::ecdsa::Signature::from_slice(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
+            }
+        }
+    }
 }
 
 impl KeySet {
@@ -42,7 +95,7 @@ impl KeySet {
         if !(1..=MAX_KEYS).contains(&entries.len()) {
             return Err(JwksError("must have 1 to 16 keys"));
         }
-        let mut keys: Vec<(String, VerifyingKey)> = Vec::new();
+        let mut keys: Vec<(String, PublicKey)> = Vec::new();
         for entry in entries {
             let (kid, key) = read_key(entry.as_object().ok_or(JwksError("must have objects as keys"))?)?;
             if keys.iter().any(|(earlier, _)| *earlier == kid) {
@@ -54,32 +107,45 @@ impl KeySet {
     }
 
     /// The key of this name.
-    pub(super) fn get(&self, kid: &str) -> Option<&VerifyingKey> {
+    pub(super) fn get(&self, kid: &str) -> Option<&PublicKey> {
         self.keys.iter().find(|(name, _)| name == kid).map(|(_, key)| key)
     }
 }
 
-fn read_key(key: &Map<String, Value>) -> Result<(String, VerifyingKey), JwksError> {
+fn read_key(key: &Map<String, Value>) -> Result<(String, PublicKey), JwksError> {
     let text = |name: &str| key.get(name).and_then(Value::as_str);
     if key.contains_key("d") {
         return Err(JwksError("must have no private keys"));
     }
-    if text("kty") != Some("OKP") || text("crv") != Some("Ed25519") {
-        return Err(JwksError("must have keys of kty OKP and crv Ed25519 only"));
-    }
+    let public = match (text("kty"), text("crv")) {
+        (Some("OKP"), Some("Ed25519")) => {
+            let x =
+                coordinate(text("x")).ok_or(JwksError("must have an x of 32 bytes in base64url without padding for each key"))?;
+            // A point of small order makes signatures that fit any message.
+            VerifyingKey::from_bytes(&x).ok().filter(|key| !key.is_weak()).map(PublicKey::Ed25519)
+        }
+        (Some("EC"), Some("P-256")) => {
+            let (Some(x), Some(y)) = (coordinate(text("x")), coordinate(text("y"))) else {
+                return Err(JwksError("must have an x and a y of 32 bytes in base64url without padding for each P-256 key"));
+            };
+            // An uncompressed point (SEC 1, section 2.3.4).
+            p256::ecdsa::VerifyingKey::from_sec1_bytes(&[&[4], &x[..], &y].concat()).ok().map(PublicKey::P256)
+        }
+        _ => return Err(JwksError("must have keys of kty OKP and crv Ed25519, or kty EC and crv P-256, only")),
+    };
+    let public = public.ok_or(JwksError("must have coordinates that are a public key for each key"))?;
     if key.contains_key("use") && text("use") != Some("sig") {
         return Err(JwksError("must have keys with use sig, if any"));
     }
-    if key.contains_key("alg") && !matches!(text("alg"), Some("EdDSA" | "Ed25519")) {
-        return Err(JwksError("must have keys with alg EdDSA or Ed25519, if any"));
+    if key.contains_key("alg") && Algorithm::from_name(text("alg").unwrap_or_default()) != Some(public.algorithm()) {
+        return Err(JwksError("must have keys with an alg that fits their kty, if any: EdDSA or Ed25519, ES256"));
     }
     let kid = text("kid").filter(|kid| (1..=MAX_KID).contains(&kid.chars().count()));
-    let kid = kid.ok_or(JwksError("must have a kid of 1 to 128 characters for each key"))?;
-    let x = text("x").and_then(|x| Base64UrlUnpadded::decode_vec(x).ok()).and_then(|x| x.try_into().ok());
-    let x: [u8; 32] = x.ok_or(JwksError("must have an x of 32 bytes in base64url without padding for each key"))?;
-    // A point of small order makes signatures that fit any message.
-    let key = VerifyingKey::from_bytes(&x).ok().filter(|key| !key.is_weak());
-    Ok((kid.to_owned(), key.ok_or(JwksError("must have an x that is a public key for each key"))?))
+    Ok((kid.ok_or(JwksError("must have a kid of 1 to 128 characters for each key"))?.to_owned(), public))
+}
+
+fn coordinate(text: Option<&str>) -> Option<[u8; 32]> {
+    Base64UrlUnpadded::decode_vec(text?).ok()?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -96,8 +162,33 @@ mod tests {
     #[test]
     fn keys_are_found_by_name() {
         let set = KeySet::parse(&json!({ "keys": [jwk("a", 1), jwk("b", 2)], "more": 1 }).to_string()).unwrap();
-        assert_eq!(set.get("b"), Some(&SigningKey::from_bytes(&[2; 32]).verifying_key()));
+        assert_eq!(set.get("b"), Some(&PublicKey::Ed25519(SigningKey::from_bytes(&[2; 32]).verifying_key())));
         assert_eq!(set.get("c"), None);
+    }
+
+    #[test]
+    fn a_p256_key_is_a_point_of_the_curve() {
+        // The public key of RFC 7515, appendix A.3.
+        let key = json!({
+            "kty": "EC", "crv": "P-256", "kid": "a", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+        });
+        let parse = |key: &Value| KeySet::parse(&json!({ "keys": [key] }).to_string());
+        assert_eq!(parse(&key).unwrap().get("a").unwrap().algorithm(), Algorithm::Es256);
+        for (name, value) in [("alg", "ES256"), ("use", "sig")] {
+            let mut key = key.clone();
+            key[name] = json!(value);
+            assert!(parse(&key).is_ok(), "{name}");
+        }
+        let other = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        for (name, value) in [("y", other), ("x", other), ("y", "AAAA"), ("alg", "EdDSA"), ("crv", "P-384"), ("d", other)] {
+            let mut key = key.clone();
+            key[name] = json!(value);
+            assert!(parse(&key).is_err(), "{name} {value}");
+        }
+        let mut short = key;
+        short.as_object_mut().unwrap().remove("y");
+        assert!(parse(&short).is_err());
     }
 
     #[test]

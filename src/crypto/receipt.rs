@@ -1,15 +1,15 @@
-//! Consent receipts on the wire: compact JWS (RFC 7515) that a tenant signs with Ed25519 (RFC 8037).
+//! Consent receipts on the wire: compact JWS (RFC 7515) that a tenant signs with Ed25519 (RFC 8037) or P-256 (RFC 7518).
 //!
-//! Strict: one algorithm family, keys only from the tenant's registered set, nothing in the header that points elsewhere,
+//! Strict: two algorithms, each for keys of its own, keys only from the tenant's registered set, nothing in the header that points elsewhere,
 //! one encoding of every receipt. The signature is checked before any claim is read. An error names the claim and its
 //! rule, never its value.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use ed25519_dalek::{Signature, Signer, SigningKey};
+use ed25519_dalek::Signer;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::crypto::jwk::KeySet;
+use crate::crypto::jwk::{Algorithm, KeySet};
 use crate::domain::ids::{TenantId, VaultId};
 use crate::domain::receipt::Receipt;
 
@@ -63,7 +63,12 @@ impl ReceiptError {
 pub fn verify(compact: &str, keys: &KeySet, expected: &Expected<'_>) -> Result<Receipt, ReceiptError> {
     let jws = Jws::parse(compact)?;
     let key = keys.get(&jws.kid).ok_or(ReceiptError::KeyUnknown)?;
-    key.verify_strict(jws.signed.as_bytes(), &jws.signature).map_err(|_| ReceiptError::SignatureInvalid)?;
+    if key.algorithm() != jws.algorithm {
+        return Err(ReceiptError::malformed("alg must be that of the key"));
+    }
+    if !key.verifies(jws.signed.as_bytes(), &jws.signature) {
+        return Err(ReceiptError::SignatureInvalid);
+    }
     let receipt = claims::read(&jws.payload)?;
     if receipt.issuer != *expected.issuer {
         return Err(ReceiptError::malformed("iss must be the tenant that sends it"));
@@ -91,20 +96,50 @@ pub fn sha256(compact: &str) -> [u8; 32] {
 
 /// Signs `claims` as a tenant does, with the key that it registered as `kid`.
 #[must_use]
-pub fn sign(claims: &Value, kid: &str, key: &SigningKey) -> String {
-    let header = serde_json::json!({ "alg": "EdDSA", "typ": TYPE, "kid": kid });
+pub fn sign(claims: &Value, kid: &str, key: &impl ReceiptKey) -> String {
+    let header = serde_json::json!({ "alg": key.algorithm(), "typ": TYPE, "kid": kid });
     let signed = format!("{}.{}", encode(header.to_string().as_bytes()), encode(claims.to_string().as_bytes()));
-    let signature = encode(&key.sign(signed.as_bytes()).to_bytes());
-    format!("{signed}.{signature}")
+    format!("{signed}.{}", encode(&key.signature(signed.as_bytes())))
+}
+
+/// A private key with which a tenant signs.
+pub trait ReceiptKey {
+    /// The name of its algorithm, for the header.
+    fn algorithm(&self) -> &'static str;
+
+    /// The signature of `message`.
+    fn signature(&self, message: &[u8]) -> [u8; 64];
+}
+
+impl ReceiptKey for ed25519_dalek::SigningKey {
+    fn algorithm(&self) -> &'static str {
+        "EdDSA"
+    }
+
+    fn signature(&self, message: &[u8]) -> [u8; 64] {
+        self.sign(message).to_bytes()
+    }
+}
+
+impl ReceiptKey for p256::ecdsa::SigningKey {
+    fn algorithm(&self) -> &'static str {
+        "ES256"
+    }
+
+    fn signature(&self, message: &[u8]) -> [u8; 64] {
+        let signature: p256::ecdsa::Signature = self.sign(message);
+        signature.to_bytes().into()
+    }
 }
 
 /// A JWS taken apart; nothing of it is verified yet.
 struct Jws<'a> {
     kid: String,
+    algorithm: Algorithm,
     payload: Vec<u8>,
     /// What the signature is over: header and payload as they were sent.
     signed: &'a str,
-    signature: Signature,
+    signature: [u8; 64],
 }
 
 impl<'a> Jws<'a> {
@@ -115,22 +150,23 @@ impl<'a> Jws<'a> {
         let not_compact = || ReceiptError::malformed("it must be three parts with dots between them");
         let (signed, signature) = compact.rsplit_once('.').ok_or_else(not_compact)?;
         let (header, payload) = signed.split_once('.').ok_or_else(not_compact)?;
-        let signature = Signature::from_slice(&decode(signature, "signature")?)
-            .map_err(|_| ReceiptError::malformed("signature must be 64 bytes"))?;
-        Ok(Self { kid: read_header(&decode(header, "header")?)?, payload: decode(payload, "payload")?, signed, signature })
+        let signature = decode(signature, "signature")?;
+        let signature = signature.try_into().map_err(|_| ReceiptError::malformed("signature must be 64 bytes"))?;
+        let (kid, algorithm) = read_header(&decode(header, "header")?)?;
+        Ok(Self { kid, algorithm, payload: decode(payload, "payload")?, signed, signature })
     }
 }
 
-/// The `kid` of a header that asks for nothing but this.
-fn read_header(bytes: &[u8]) -> Result<String, ReceiptError> {
+/// The `kid` and the algorithm of a header that asks for nothing but this.
+fn read_header(bytes: &[u8]) -> Result<(String, Algorithm), ReceiptError> {
     let header = json::parse(bytes).ok_or_else(|| ReceiptError::malformed("header must be JSON, no member twice"))?;
     let header = Object::document(&header, "header")?;
     if let Some(name) = REFUSED_PARAMETERS.into_iter().find(|name| header.has(name)) {
         return Err(header.wrong(name, "is not allowed"));
     }
-    header.value("alg", "must be EdDSA or Ed25519", |alg| matches!(alg, "EdDSA" | "Ed25519").then_some(()))?;
+    let algorithm = header.value("alg", "must be EdDSA, Ed25519 or ES256", Algorithm::from_name)?;
     header.value("typ", "must be consent-receipt+jwt", |typ| (typ == TYPE).then_some(()))?;
-    Ok(header.text("kid")?.to_owned())
+    Ok((header.text("kid")?.to_owned(), algorithm))
 }
 
 /// Canonical only: no padding, no other alphabet, no stray bits.

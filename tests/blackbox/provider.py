@@ -18,11 +18,11 @@ OCR = (grant("TRAIN_DOCUMENT_OCR", EVERYTHING),)
 class Provider:
     """A tenant that the operator has just created."""
 
-    def __init__(self, vault, metadata_policy=api.METADATA_POLICY_KEEP):
+    def __init__(self, vault, metadata_policy=api.METADATA_POLICY_KEEP, signer=Signer):
         self.vault = vault
         self.id = f"acme-{uuid.uuid4().hex[:8]}"
         self.name = f"tenants/{self.id}"
-        self.signer = Signer("receipts-1")
+        self.signer = signer("receipts-1")
         tenant = api.Tenant(jwks=self.signer.jwks(), metadata_policy=metadata_policy)
         request = tenants_api.CreateTenantRequest(tenant_id=self.id, tenant=tenant)
         self.tenant = vault.caller(OPERATOR).tenants.CreateTenant(request).tenant

@@ -1,4 +1,4 @@
-"""Consent receipts: a JSON of claims, signed as a compact JWS (RFC 7515) with Ed25519 (RFC 8037)."""
+"""Consent receipts: a JSON of claims, signed as a compact JWS (RFC 7515) with Ed25519 (RFC 8037) or P-256 (RFC 7518)."""
 
 import base64
 import hashlib
@@ -6,7 +6,9 @@ import json
 import uuid
 from datetime import timedelta
 
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from server import VAULT_ID
 
@@ -26,20 +28,48 @@ def _encoded(value):
 
 
 class Signer:
-    """A tenant's receipt key."""
+    """A tenant's receipt key: Ed25519."""
+
+    algorithm = "EdDSA"
 
     def __init__(self, kid):
         self._kid = kid
-        self._key = Ed25519PrivateKey.generate()
+        self._key = self._new_key()
 
     def jwks(self):
-        public = base64url(self._key.public_key().public_bytes_raw())
-        return json.dumps({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": self._kid, "x": public}]})
+        return json.dumps({"keys": [{"kid": self._kid} | self._public()]})
 
     def sign(self, claims):
-        header = {"alg": "EdDSA", "typ": "consent-receipt+jwt", "kid": self._kid}
+        header = {"alg": self.algorithm, "typ": "consent-receipt+jwt", "kid": self._kid}
         signed = f"{_encoded(header)}.{_encoded(claims)}"
-        return f"{signed}.{base64url(self._key.sign(signed.encode()))}"
+        return f"{signed}.{base64url(self._signature(signed.encode()))}"
+
+    def _new_key(self):
+        return Ed25519PrivateKey.generate()
+
+    def _public(self):
+        return {"kty": "OKP", "crv": "Ed25519", "x": base64url(self._key.public_key().public_bytes_raw())}
+
+    def _signature(self, message):
+        return self._key.sign(message)
+
+
+class P256Signer(Signer):
+    """A tenant's receipt key: P-256."""
+
+    algorithm = "ES256"
+
+    def _new_key(self):
+        return ec.generate_private_key(ec.SECP256R1())
+
+    def _public(self):
+        point = self._key.public_key().public_numbers()
+        x, y = (base64url(number.to_bytes(32, "big")) for number in (point.x, point.y))
+        return {"kty": "EC", "crv": "P-256", "x": x, "y": y}
+
+    def _signature(self, message):
+        numbers = utils.decode_dss_signature(self._key.sign(message, ec.ECDSA(SHA256())))
+        return b"".join(number.to_bytes(32, "big") for number in numbers)
 
 
 def grant(purpose, categories, **changed):

@@ -7,8 +7,8 @@ from idvault.v1 import record_service_pb2 as records_api
 from idvault.v1 import resources_pb2 as api
 from idvault.v1 import tenant_service_pb2 as tenants_api
 
-from provider import inline_part
-from receipts import EVERYTHING, FILES, Signer, grant
+from provider import Provider, inline_part
+from receipts import EVERYTHING, FILES, P256Signer, Signer, grant
 from refusals import refuses
 from server import OPERATOR, VAULT_ID
 from specimens import load
@@ -148,3 +148,13 @@ def test_nothing_lies_open_on_disk(provider):
     for path in written:
         content = path.read_bytes()
         assert not any(mark in content for mark in marks), path
+
+
+def test_receipts_signed_with_p256_are_as_good(shared_vault):
+    specimen = load()[0]
+    provider = Provider(shared_vault, signer=P256Signer)
+    for _ in range(8):  # ECDSA gives the higher of its two numbers half of the time
+        provider.upload(specimen)
+    assert provider.retention().live_record_count == 8
+    provider.signer = P256Signer("receipts-1")
+    refuses(lambda: provider.upload(specimen), "CONSENT_SIGNATURE_INVALID")

@@ -6,15 +6,21 @@ use chrono::DateTime;
 use proptest::prelude::*;
 use serde_json::json;
 
+use ed25519_dalek::SigningKey;
+
 use super::*;
 use crate::domain::category::Category;
 use crate::domain::purpose::Purpose;
 use crate::domain::receipt::{ConsentType, GrantDecision, LawfulBasis, SubjectClass};
 
 static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::from_bytes(&[42; 32]));
+static P256_KEY: LazyLock<p256::ecdsa::SigningKey> = LazyLock::new(|| p256::ecdsa::SigningKey::from_slice(&[42; 32]).unwrap());
 static KEYS: LazyLock<KeySet> = LazyLock::new(|| {
-    let x = encode(KEY.verifying_key().as_bytes());
-    KeySet::parse(&json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "k1", "x": x }] }).to_string()).unwrap()
+    let ed25519 = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "k1", "x": encode(KEY.verifying_key().as_bytes()) });
+    let point = P256_KEY.verifying_key().to_sec1_point(false);
+    let (x, y) = (encode(point.x().unwrap()), encode(point.y().unwrap()));
+    let p256 = json!({ "kty": "EC", "crv": "P-256", "kid": "p1", "x": x, "y": y });
+    KeySet::parse(&json!({ "keys": [ed25519, p256] }).to_string()).unwrap()
 });
 static TENANT: LazyLock<TenantId> = LazyLock::new(|| "acme".parse().unwrap());
 static VAULT: LazyLock<VaultId> = LazyLock::new(|| "vault-1".parse().unwrap());
@@ -50,7 +56,7 @@ fn with(pointer: &str, value: Option<Value>) -> String {
         Some(value) => parent.insert(name.to_owned(), value),
         None => Some(parent.remove(name).expect("the claim to remove is there")),
     };
-    sign(&claims, "k1", &KEY)
+    sign(&claims, "k1", &*KEY)
 }
 
 /// A receipt whose header and payload are exactly these texts, rightly signed.
@@ -69,7 +75,7 @@ fn malformed(compact: &str) -> String {
 
 #[test]
 fn a_receipt_says_what_was_signed() {
-    let compact = sign(&claims(), "k1", &KEY);
+    let compact = sign(&claims(), "k1", &*KEY);
     let receipt = check(&compact).unwrap();
     assert_eq!((&receipt.issuer, &receipt.audience), (&*TENANT, &*VAULT));
     assert_eq!(receipt.id.to_string(), "0190a6e0-7b6c-4d3e-8f00-000000000001");
@@ -238,7 +244,7 @@ fn headers_ask_for_nothing_else() {
 fn only_the_registered_key_signs() {
     let other = SigningKey::from_bytes(&[43; 32]);
     assert_eq!(check(&sign(&claims(), "k1", &other)), Err(ReceiptError::SignatureInvalid));
-    let (signed, _) = sign(&claims(), "k1", &KEY).rsplit_once('.').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let (signed, _) = sign(&claims(), "k1", &*KEY).rsplit_once('.').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     assert_eq!(check(&format!("{signed}.{}", encode(&[0; 64]))), Err(ReceiptError::SignatureInvalid));
     assert_eq!(malformed(&format!("{signed}.{}", encode(&[0; 63]))), "signature must be 64 bytes");
     // Nothing is said about claims that nobody signed.
@@ -246,8 +252,39 @@ fn only_the_registered_key_signs() {
 }
 
 #[test]
+fn each_key_signs_in_its_own_way() {
+    let compact = sign(&claims(), "p1", &*P256_KEY);
+    assert_eq!(check(&compact), check(&sign(&claims(), "k1", &*KEY)));
+    // The other key's algorithm, the other key's name, somebody else's key.
+    assert_eq!(malformed(&sign(&claims(), "k1", &*P256_KEY)), "alg must be that of the key");
+    assert_eq!(malformed(&sign(&claims(), "p1", &*KEY)), "alg must be that of the key");
+    let other = p256::ecdsa::SigningKey::from_slice(&[43; 32]).unwrap();
+    assert_eq!(check(&sign(&claims(), "p1", &other)), Err(ReceiptError::SignatureInvalid));
+    let (signed, _) = compact.rsplit_once('.').unwrap();
+    for bytes in [[0; 64], [255; 64]] {
+        assert_eq!(check(&format!("{signed}.{}", encode(&bytes))), Err(ReceiptError::SignatureInvalid));
+    }
+}
+
+#[test]
+fn es256_is_that_of_rfc_7515() {
+    // Appendix A.3: header and payload, the key, the signature.
+    let signed =
+        "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+    let signature = "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+    let key = json!({
+        "kty": "EC", "crv": "P-256", "kid": "a", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+    });
+    let keys = KeySet::parse(&json!({ "keys": [key] }).to_string()).unwrap();
+    let signature: [u8; 64] = decode(signature, "signature").unwrap().try_into().unwrap();
+    assert!(keys.get("a").unwrap().verifies(signed.as_bytes(), &signature));
+    assert!(!keys.get("a").unwrap().verifies(b"another", &signature));
+}
+
+#[test]
 fn there_is_one_encoding() {
-    let compact = sign(&claims(), "k1", &KEY);
+    let compact = sign(&claims(), "k1", &*KEY);
     // The last character of 64 bytes carries four bits of nothing: they must be zero.
     let last = compact.chars().last().unwrap();
     let stray: Vec<_> = ('A'..='Z').chain('a'..='z').filter(|c| *c != last).collect();
@@ -272,8 +309,8 @@ fn there_is_one_encoding() {
 
 proptest! {
     #[test]
-    fn no_changed_byte_is_accepted(place in any::<prop::sample::Index>(), byte in any::<u8>()) {
-        let compact = sign(&claims(), "k1", &KEY);
+    fn no_changed_byte_is_accepted(place in any::<prop::sample::Index>(), byte in any::<u8>(), es256: bool) {
+        let compact = if es256 { sign(&claims(), "p1", &*P256_KEY) } else { sign(&claims(), "k1", &*KEY) };
         let mut changed = compact.clone().into_bytes();
         *place.get_mut(&mut changed) = byte;
         if let Some(changed) = String::from_utf8(changed).ok().filter(|changed| *changed != compact) {
