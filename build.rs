@@ -15,7 +15,7 @@ const PROTOS: [&str; 5] = [
 
 /// Messages that hold identification data or receipts. They get no `Debug` (prost knows no redaction); `src/proto.rs`
 /// writes one that shows nothing.
-const SECRETIVE: [&str; 12] = [
+const SECRETIVE: [&str; 13] = [
     "idvault.v1.Attributes",
     "idvault.v1.InlinePart",
     "idvault.v1.RecordHeader",
@@ -23,6 +23,7 @@ const SECRETIVE: [&str; 12] = [
     "idvault.v1.CreateRecordRequest",
     "idvault.v1.RegisterConsentRequest",
     "idvault.v1.EraseSubjectRequest",
+    "idvault.v1.ListConsentsRequest",
     "idvault.v1.FetchRecordsResponse",
     "idvault.v1.FetchRecordsResponse.Item",
     "idvault.v1.FetchRecordsResponse.Item.content",

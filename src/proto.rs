@@ -39,6 +39,7 @@ redacted! {
     CreateRecordRequest => "CreateRecordRequest",
     RegisterConsentRequest => "RegisterConsentRequest",
     EraseSubjectRequest => "EraseSubjectRequest",
+    ListConsentsRequest => "ListConsentsRequest",
     FetchRecordsResponse => "FetchRecordsResponse",
     fetch_records_response::Item => "Item",
     fetch_records_response::item::Content => "Content",

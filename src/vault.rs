@@ -8,6 +8,7 @@ pub mod consents;
 pub mod error;
 pub mod ingest;
 pub mod jobs;
+pub mod pages;
 pub mod release;
 pub mod retention;
 pub mod shred;

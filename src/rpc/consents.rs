@@ -8,8 +8,8 @@ use crate::domain::purpose::PurposeSet;
 use crate::domain::receipt::SubjectRef;
 use crate::proto::consent_service_server::ConsentService;
 use crate::proto::{
-    EraseSubjectRequest, EraseSubjectResponse, GetConsentRequest, GetConsentResponse, RegisterConsentRequest,
-    RegisterConsentResponse, WithdrawConsentRequest, WithdrawConsentResponse,
+    EraseSubjectRequest, EraseSubjectResponse, GetConsentRequest, GetConsentResponse, ListConsentsRequest, ListConsentsResponse,
+    RegisterConsentRequest, RegisterConsentResponse, WithdrawConsentRequest, WithdrawConsentResponse,
 };
 
 #[tonic::async_trait]
@@ -33,6 +33,19 @@ impl ConsentService for Api {
         let id = names::consent(&name, "name")?;
         let consent = self.run(move |vault| vault.consent(&tenant, id)).await?;
         Ok(Response::new(GetConsentResponse { consent: Some(convert::consent(&consent)) }))
+    }
+
+    async fn list_consents(&self, request: Request<ListConsentsRequest>) -> Result<Response<ListConsentsResponse>, Status> {
+        let caller = self.callers.identify(request.metadata())?;
+        let ListConsentsRequest { parent, page_size, page_token, subject_ref } = request.into_inner();
+        caller.must_be_tenant_of(&parent, "parent", &[Role::PrivacyOfficer])?;
+        let tenant = names::tenant(&parent, "parent")?;
+        let subject: Option<SubjectRef> =
+            if subject_ref.is_empty() { None } else { Some(convert::text(&subject_ref, "subject_ref")?) };
+        let page = convert::page(page_size, page_token);
+        let listed = self.run(move |vault| vault.consents(&tenant, subject.as_ref(), &page)).await?;
+        let consents = listed.items.iter().map(convert::consent).collect();
+        Ok(Response::new(ListConsentsResponse { consents, next_page_token: listed.next }))
     }
 
     async fn erase_subject(&self, request: Request<EraseSubjectRequest>) -> Result<Response<EraseSubjectResponse>, Status> {

@@ -22,6 +22,7 @@ use crate::domain::tenant::{MetadataPolicy, Tenant};
 use crate::proto;
 use crate::vault::consents::ConsentView;
 use crate::vault::ingest::{ConsentSource, Plaintext, Upload, UploadPart};
+use crate::vault::pages::Page;
 use crate::vault::release::{Content, Item, Message};
 use crate::vault::shred::Destruction;
 use crate::vault::snapshots::Snapshot;
@@ -293,6 +294,14 @@ pub(super) fn job(job: &Job, domain: &TrustDomain) -> proto::TrainingJob {
             reason: revocation.reason.clone(),
         }),
     }
+}
+
+/// Which page of a list is wanted.
+pub(super) fn page(size: u32, token: String) -> Page {
+    const DEFAULT: usize = 100;
+    const MOST: usize = 1000;
+    let size = usize::try_from(size).unwrap_or(MOST).min(MOST);
+    Page { size: if size == 0 { DEFAULT } else { size }, token }
 }
 
 /// Why a job is revoked.

@@ -14,8 +14,8 @@ use crate::proto::training_service_server::TrainingService;
 use crate::proto::{
     ApproveTrainingJobRequest, ApproveTrainingJobResponse, CreateSnapshotRequest, CreateSnapshotResponse,
     CreateTrainingJobRequest, CreateTrainingJobResponse, FetchRecordsRequest, FetchRecordsResponse, GetSnapshotRequest,
-    GetSnapshotResponse, GetTrainingJobRequest, GetTrainingJobResponse, RevokeTrainingJobRequest, RevokeTrainingJobResponse,
-    SubmitTrainingJobRequest, SubmitTrainingJobResponse,
+    GetSnapshotResponse, GetTrainingJobRequest, GetTrainingJobResponse, ListTrainingJobsRequest, ListTrainingJobsResponse,
+    RevokeTrainingJobRequest, RevokeTrainingJobResponse, SubmitTrainingJobRequest, SubmitTrainingJobResponse,
 };
 use crate::vault::error::Error;
 use crate::vault::release::{Iteration, Release};
@@ -46,6 +46,18 @@ impl TrainingService for Api {
         caller.must_be_or_workload(&STAFF)?;
         let job = self.job_for(&caller, &STAFF, names::job(&request.into_inner().name, "name")?).await?;
         Ok(Response::new(GetTrainingJobResponse { training_job: Some(convert::job(&job, self.callers.domain())) }))
+    }
+
+    async fn list_training_jobs(
+        &self,
+        request: Request<ListTrainingJobsRequest>,
+    ) -> Result<Response<ListTrainingJobsResponse>, Status> {
+        self.callers.identify(request.metadata())?.must_be(&STAFF)?;
+        let ListTrainingJobsRequest { page_size, page_token } = request.into_inner();
+        let page = convert::page(page_size, page_token);
+        let listed = self.run(move |vault| vault.jobs(&page)).await?;
+        let training_jobs = listed.items.iter().map(|job| convert::job(job, self.callers.domain())).collect();
+        Ok(Response::new(ListTrainingJobsResponse { training_jobs, next_page_token: listed.next }))
     }
 
     async fn submit_training_job(

@@ -64,6 +64,9 @@ pub trait Ledger: std::fmt::Debug + Send + Sync {
     /// The rows whose keys begin with `prefix`, ascending.
     fn scan(&self, prefix: &[u8]) -> Box<dyn Iterator<Item = Result<RawRow, LedgerError>> + '_>;
 
+    /// The rows whose keys begin with `prefix` and come after `after`, ascending.
+    fn scan_after(&self, prefix: &[u8], after: &[u8]) -> Box<dyn Iterator<Item = Result<RawRow, LedgerError>> + '_>;
+
     /// Applies a transaction: visible at once, not yet durable.
     ///
     /// # Errors

@@ -227,6 +227,30 @@ pub fn job(job: JobId) -> Vec<u8> {
     Table::Job.key(&[job.0.as_bytes()])
 }
 
+/// What the keys of all jobs begin with.
+#[must_use]
+pub fn jobs() -> Vec<u8> {
+    Table::Job.key(&[])
+}
+
+/// The job in such a key.
+#[must_use]
+pub fn job_of(key: &[u8]) -> Option<JobId> {
+    Some(JobId(uuid::Uuid::from_bytes(*key.last_chunk()?)))
+}
+
+/// What the keys of all tenants begin with.
+#[must_use]
+pub fn tenants() -> Vec<u8> {
+    Table::Tenant.key(&[])
+}
+
+/// What the keys of a tenant's consents begin with.
+#[must_use]
+pub fn consents_of_tenant(tenant: Tag) -> Vec<u8> {
+    Table::Consent.key(&[&tenant.0])
+}
+
 /// The key of how much a job received.
 #[must_use]
 pub fn received(job: JobId) -> Vec<u8> {

@@ -80,6 +80,11 @@ impl Book {
         self.ledger.scan(prefix).map(|row| Ok(row?.key))
     }
 
+    /// The keys that begin with `prefix` and come after `after`.
+    pub(super) fn keys_after(&self, prefix: &[u8], after: &[u8]) -> impl Iterator<Item = Result<Vec<u8>, Error>> {
+        self.ledger.scan_after(prefix, after).map(|row| Ok(row?.key))
+    }
+
     /// Whether there is a row under `key`.
     pub(super) fn has(&self, key: &[u8]) -> Result<bool, Error> {
         Ok(self.ledger.get(key)?.is_some())

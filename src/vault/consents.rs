@@ -5,12 +5,14 @@ use chrono::{DateTime, Datelike, Months, Utc};
 use super::Vault;
 use super::book::Book;
 use super::error::Error;
+use super::pages::{Listed, Page};
 use super::rows::{self, ConsentRow, ErasedRow, Row, SubjectConsentRow};
 use crate::crypto::jwk::KeySet;
 use crate::crypto::receipt::{self, Expected};
 use crate::domain::consent::{Consent, ConsentState};
 use crate::domain::ids::{ConsentId, TenantId};
 use crate::domain::policy::{self, Refusal};
+use crate::domain::receipt::SubjectRef;
 use crate::domain::retention::{Now, hour_of};
 use crate::domain::tenant::Tenant;
 use crate::store::ledger::Transaction;
@@ -60,6 +62,24 @@ impl Vault {
     pub fn consent(&self, tenant: &TenantId, id: ConsentId) -> Result<ConsentView, Error> {
         let now = self.now()?;
         Ok(view(self.book.consent(tenant, id)?.ok_or(Error::NotFound)?, now))
+    }
+
+    /// A page of the consents of a tenant, or of one person.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such tenant, [`Error::Invalid`] when the token is not one of this list.
+    pub fn consents(&self, tenant: &TenantId, subject: Option<&SubjectRef>, page: &Page) -> Result<Listed<ConsentView>, Error> {
+        let now = self.now()?;
+        self.tenant(tenant)?;
+        let tag = self.book.tenant_tag(tenant);
+        let prefix = match subject {
+            Some(subject) => schema::consents_of(tag, self.book.subject_tag(tenant, subject)),
+            None => schema::consents_of_tenant(tag),
+        };
+        self.page(&prefix, page, |key| {
+            let id = schema::consent_of(key).ok_or(Error::Damaged)?;
+            Ok(self.book.consent(tenant, id)?.map(|consent| view(consent, now)))
+        })
     }
 
     /// The consent that a receipt gives, if a key of the tenant signed it for this vault. Times are not judged here.

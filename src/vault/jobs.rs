@@ -5,6 +5,7 @@ use prost_types::Timestamp;
 
 use super::Vault;
 use super::error::Error;
+use super::pages::{Listed, Page};
 use super::requests::{Made, Request};
 use super::rows::{self, Row, parse, stamp, time};
 use crate::domain::ids::{Identity, JobId, RequestId};
@@ -61,6 +62,14 @@ impl Vault {
         job.approvals = job.approvals_at(now.hi).cloned().collect();
         job.state = job.state_at(now.hi);
         Ok(job)
+    }
+
+    /// A page of all jobs, oldest first, each as [`Vault::job`] shows it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the token is not one of this list.
+    pub fn jobs(&self, page: &Page) -> Result<Listed<Job>, Error> {
+        self.page(&schema::jobs(), page, |key| self.job(schema::job_of(key).ok_or(Error::Damaged)?).map(Some))
     }
 
     /// Submits a draft for approval.

@@ -2,6 +2,7 @@
 
 use super::Vault;
 use super::error::Error;
+use super::pages::{Listed, Page};
 use super::rows::TenantRow;
 use crate::crypto::jwk::KeySet;
 use crate::domain::ids::TenantId;
@@ -44,6 +45,15 @@ impl Vault {
         drop(writes);
         self.book.sync(ticket)?;
         Ok(tenant)
+    }
+
+    /// A page of all tenants.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the token is not one of this list.
+    pub fn tenants(&self, page: &Page) -> Result<Listed<Tenant>, Error> {
+        self.now()?;
+        self.page(&schema::tenants(), page, |key| self.book.get::<TenantRow>(key)?.map(TenantRow::into_domain).transpose())
     }
 
     /// A tenant.

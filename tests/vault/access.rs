@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use idvault::proto::{
     ApproveTrainingJobRequest, ApproverRole, CreateSnapshotRequest, CreateTrainingJobRequest, EraseSubjectRequest,
     FetchRecordsRequest, GetConsentRequest, GetRecordRequest, GetRetentionStatusRequest, GetSnapshotRequest, GetTenantRequest,
-    GetTrainingJobRequest, RegisterConsentRequest, RevokeTrainingJobRequest, ShredRecordRequest, SubmitTrainingJobRequest,
-    WithdrawConsentRequest,
+    GetTrainingJobRequest, ListConsentsRequest, ListTenantsRequest, ListTrainingJobsRequest, RegisterConsentRequest,
+    RevokeTrainingJobRequest, ShredRecordRequest, SubmitTrainingJobRequest, WithdrawConsentRequest,
 };
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -69,6 +69,7 @@ async fn answers(client: &Client, who: &str, things: &Things) -> BTreeMap<&'stat
     let get_consent = GetConsentRequest { name: name(&things.consent) };
     let get_job = GetTrainingJobRequest { name: name(&things.job) };
     let withdraw = WithdrawConsentRequest { name: name(&things.consent), purposes: vec![99] };
+    let list_consents = ListConsentsRequest { parent: name(&things.tenant), ..ListConsentsRequest::default() };
     let erase = EraseSubjectRequest { parent: name(&things.tenant), subject_ref: String::new() };
     let revoke = RevokeTrainingJobRequest { name: name(&things.job), reason: String::new() };
     BTreeMap::from([
@@ -79,6 +80,9 @@ async fn answers(client: &Client, who: &str, things: &Things) -> BTreeMap<&'stat
         ("RegisterConsent", consents.register_consent(register).await.map(drop)),
         ("GetConsent", consents.get_consent(get_consent).await.map(drop)),
         ("WithdrawConsent", consents.withdraw_consent(withdraw).await.map(drop)),
+        ("ListTenants", tenants.list_tenants(ListTenantsRequest::default()).await.map(drop)),
+        ("ListConsents", consents.list_consents(list_consents).await.map(drop)),
+        ("ListTrainingJobs", training.list_training_jobs(ListTrainingJobsRequest::default()).await.map(drop)),
         ("EraseSubject", consents.erase_subject(erase).await.map(drop)),
         ("RevokeTrainingJob", training.revoke_training_job(revoke).await.map(drop)),
         ("CreateTrainingJob", training.create_training_job(CreateTrainingJobRequest::default()).await.map(drop)),
@@ -95,15 +99,29 @@ async fn answers(client: &Client, who: &str, things: &Things) -> BTreeMap<&'stat
 
 #[tokio::test]
 async fn everyone_may_call_what_is_theirs_and_nothing_else() {
-    let consents = ["RegisterConsent", "GetConsent", "WithdrawConsent", "EraseSubject", "GetRetentionStatus"];
+    let consents = ["RegisterConsent", "GetConsent", "ListConsents", "WithdrawConsent", "EraseSubject", "GetRetentionStatus"];
     let table: [(&str, &[&str]); 6] = [
-        (OPERATOR, &["CreateTenant", "GetTenant", "GetRetentionStatus"]),
+        (OPERATOR, &["CreateTenant", "GetTenant", "ListTenants", "GetRetentionStatus"]),
         (
             REQUESTER,
-            &["CreateTrainingJob", "GetTrainingJob", "SubmitTrainingJob", "RevokeTrainingJob", "CreateSnapshot", "GetSnapshot"],
+            &[
+                "CreateTrainingJob",
+                "GetTrainingJob",
+                "SubmitTrainingJob",
+                "RevokeTrainingJob",
+                "ListTrainingJobs",
+                "CreateSnapshot",
+                "GetSnapshot",
+            ],
         ),
-        (OFFICER, &["GetTrainingJob", "ApproveTrainingJob", "RevokeTrainingJob", "CreateSnapshot", "GetSnapshot"]),
-        (MODEL_OWNER, &["GetTrainingJob", "ApproveTrainingJob", "RevokeTrainingJob", "CreateSnapshot", "GetSnapshot"]),
+        (
+            OFFICER,
+            &["GetTrainingJob", "ApproveTrainingJob", "RevokeTrainingJob", "ListTrainingJobs", "CreateSnapshot", "GetSnapshot"],
+        ),
+        (
+            MODEL_OWNER,
+            &["GetTrainingJob", "ApproveTrainingJob", "RevokeTrainingJob", "ListTrainingJobs", "CreateSnapshot", "GetSnapshot"],
+        ),
         (WORKLOAD, &["GetTrainingJob", "CreateSnapshot", "GetSnapshot", "FetchRecords"]),
         ("tenant/acme", &["GetTenant", "CreateRecord", "GetRecord", "ShredRecord"]),
     ];

@@ -19,6 +19,7 @@ mod consents;
 mod erase;
 mod fetch;
 mod jobs;
+mod lists;
 mod quota;
 mod retries;
 mod time;

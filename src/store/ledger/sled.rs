@@ -4,6 +4,7 @@
 //! metadata nor the device's cache. So a sync here is sled's flush and then an fsync of its file `db`.
 
 use std::fs::File;
+use std::ops::Bound;
 use std::path::Path;
 
 use super::{Ledger, LedgerError, RawRow, Transaction};
@@ -48,12 +49,13 @@ impl Ledger for SledLedger {
     }
 
     fn scan(&self, prefix: &[u8]) -> Box<dyn Iterator<Item = Result<RawRow, LedgerError>> + '_> {
-        let rows = self.db.scan_prefix(prefix);
-        Box::new(
-            rows.map(|row| {
-                row.map(|(key, value)| RawRow { key: key.to_vec(), value: value.to_vec() }).map_err(LedgerError::from)
-            }),
-        )
+        Box::new(self.db.scan_prefix(prefix).map(raw))
+    }
+
+    fn scan_after(&self, prefix: &[u8], after: &[u8]) -> Box<dyn Iterator<Item = Result<RawRow, LedgerError>> + '_> {
+        let prefix = prefix.to_vec();
+        let rows = self.db.range::<&[u8], _>((Bound::Excluded(after), Bound::Unbounded)).map(raw);
+        Box::new(rows.take_while(move |row| row.as_ref().map_or(true, |row| row.key.starts_with(&prefix))))
     }
 
     fn apply(&self, transaction: Transaction) -> Result<Ticket, LedgerError> {
@@ -78,6 +80,11 @@ impl Ledger for SledLedger {
             self.file.sync_all()
         })?)
     }
+}
+
+fn raw(row: ::sled::Result<(::sled::IVec, ::sled::IVec)>) -> Result<RawRow, LedgerError> {
+    let (key, value) = row?;
+    Ok(RawRow { key: key.to_vec(), value: value.to_vec() })
 }
 
 impl From<::sled::Error> for LedgerError {
@@ -114,5 +121,7 @@ mod tests {
         let keys: Vec<_> = ledger.scan(b"b").map(|row| row.unwrap().key).collect();
         assert_eq!(keys, [b"b1", b"b2", b"b3"]);
         assert_eq!(ledger.get(b"c").unwrap(), None);
+        let after: Vec<_> = ledger.scan_after(b"b", b"b1").map(|row| row.unwrap().key).collect();
+        assert_eq!(after, [b"b2", b"b3"]);
     }
 }

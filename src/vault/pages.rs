@@ -1,0 +1,79 @@
+//! Pages of a list: the rows of a table in the order of their keys, some at a time.
+//!
+//! A page token is the key after which the next page begins, with a MAC over it and the list that it belongs to: a token of
+//! another list, or one made up, is refused.
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use subtle::ConstantTimeEq;
+
+use super::Vault;
+use super::error::Error;
+
+const MAC_LEN: usize = 16;
+
+/// Which page of a list is wanted.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// How many things at most.
+    pub size: usize,
+    /// The token of the page before; empty for the first.
+    pub token: String,
+}
+
+/// A page.
+#[derive(Debug)]
+pub struct Listed<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// The token of the next page; empty on the last.
+    pub next: String,
+}
+
+impl Vault {
+    /// A page of what `read` makes of the keys that begin with `prefix`; keys of which it makes nothing are passed over.
+    pub(super) fn page<T>(
+        &self,
+        prefix: &[u8],
+        page: &Page,
+        read: impl Fn(&[u8]) -> Result<Option<T>, Error>,
+    ) -> Result<Listed<T>, Error> {
+        let mut listed = Listed { items: Vec::new(), next: String::new() };
+        let start = self.after(prefix, &page.token)?;
+        let mut last = Vec::new();
+        for key in self.book.keys_after(prefix, &start) {
+            let key = key?;
+            if listed.items.len() == page.size {
+                listed.next = self.page_token(prefix, &last);
+                break;
+            }
+            // One damaged row is no reason to withhold the rest.
+            match read(&key) {
+                Err(Error::Damaged) => tracing::error!("a row of a list is damaged"),
+                item => listed.items.extend(item?),
+            }
+            last = key;
+        }
+        Ok(listed)
+    }
+
+    /// The key after which the page of this token begins.
+    fn after(&self, prefix: &[u8], token: &str) -> Result<Vec<u8>, Error> {
+        if token.is_empty() {
+            return Ok(prefix.to_vec());
+        }
+        let invalid = || Error::invalid("page_token", "must be the next_page_token of a page of the same list");
+        let bytes = Base64UrlUnpadded::decode_vec(token).map_err(|_| invalid())?;
+        let (rest, mac) = bytes.split_last_chunk::<MAC_LEN>().ok_or_else(invalid)?;
+        let key = [prefix, rest].concat();
+        if bool::from(self.page_mac(prefix, &key).ct_eq(mac)) { Ok(key) } else { Err(invalid()) }
+    }
+
+    fn page_token(&self, prefix: &[u8], last: &[u8]) -> String {
+        let rest = last.strip_prefix(prefix).unwrap_or_default();
+        Base64UrlUnpadded::encode_string(&[rest, &self.page_mac(prefix, last)].concat())
+    }
+
+    fn page_mac(&self, prefix: &[u8], last: &[u8]) -> [u8; MAC_LEN] {
+        self.book.tag("page", &[prefix, last]).0
+    }
+}
