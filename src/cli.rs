@@ -48,9 +48,11 @@ enum Command {
     /// Show the whole story on real images, in a temporary vault.
     Demo(demo::Arguments),
     /// Create and show tenants.
-    Tenant(tenant::Arguments),
+    #[command(subcommand)]
+    Tenant(tenant::Action),
     /// Make receipt keys, sign receipts; register, show and withdraw consents.
-    Consent(consent::Arguments),
+    #[command(subcommand)]
+    Consent(consent::Action),
     /// Upload a check's files and attributes.
     Put(put::Arguments),
     /// Show a record's metadata.
@@ -62,9 +64,11 @@ enum Command {
     /// Show what is alive, hour by hour of expiry.
     Status(records::StatusArguments),
     /// Create, submit, approve and show training jobs.
-    Job(job::Arguments),
+    #[command(subcommand)]
+    Job(job::Action),
     /// Create and show snapshots: what a job iterates.
-    Snapshot(job::SnapshotArguments),
+    #[command(subcommand)]
+    Snapshot(job::SnapshotAction),
     /// Fetch one epoch of a snapshot into a folder.
     Fetch(fetch::Arguments),
     /// Print the completions for a shell.
@@ -91,15 +95,15 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
-            Command::Tenant(arguments) => told(tenant::run(arguments).await),
-            Command::Consent(arguments) => told(consent::run(arguments).await),
+            Command::Tenant(action) => told(tenant::run(action).await),
+            Command::Consent(action) => told(consent::run(action).await),
             Command::Put(arguments) => told(put::run(arguments).await),
             Command::Show(arguments) => told(records::show(arguments).await),
             Command::Shred(arguments) => told(records::shred(arguments).await),
             Command::Erase(arguments) => told(consent::erase(arguments).await),
             Command::Status(arguments) => told(records::status(arguments).await),
-            Command::Job(arguments) => told(job::run(arguments).await),
-            Command::Snapshot(arguments) => told(job::run_snapshot(arguments).await),
+            Command::Job(action) => told(job::run(action).await),
+            Command::Snapshot(action) => told(job::run_snapshot(action).await),
             Command::Fetch(arguments) => told(fetch::run(arguments).await),
             Command::Completions(arguments) => shell::completions(&arguments),
             Command::Man(arguments) => told(shell::man(&arguments)),

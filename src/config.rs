@@ -1,4 +1,4 @@
-//! Every setting, parsed into values that are valid from then on. The only reader of the configuration file; nothing is
+//! Every setting, parsed into values that are valid from then on. The only reader of the vault's configuration file; nothing is
 //! read from the environment, and no default starts a vault without encryption, identity or a root.
 //!
 //! `idvault.example.toml` shows each setting with its unit and default.

@@ -36,7 +36,7 @@ pub(super) struct Options {
     /// The client configuration [default: client.toml, or else ~/.config/idvault/client.toml]
     #[arg(long, value_name = "FILE")]
     client_config: Option<PathBuf>,
-    /// Show answers as JSON, in the protobuf mapping with the names of the protos
+    /// Show answers as JSON: the protobuf mapping, with the field names of the protos and all integers as numbers
     #[arg(long)]
     json: bool,
     /// Show only the name of what the answer is about

@@ -26,14 +26,8 @@ pub(super) struct EraseArguments {
 }
 
 /// What to do with consents
-#[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
-    #[command(subcommand)]
-    action: Action,
-}
-
 #[derive(Debug, Subcommand)]
-enum Action {
+pub(super) enum Action {
     /// Make a receipt key: the private key into a file, the JWK set for the tenant to standard output
     Key(receipt::Key),
     /// Sign a receipt and print it
@@ -66,8 +60,8 @@ enum Action {
     },
 }
 
-pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    match arguments.action {
+pub(super) async fn run(action: Action) -> Result<ExitCode, Failure> {
+    match action {
         Action::Key(key) => key.run(),
         Action::Sign(sign) => sign.run(),
         Action::Register { tenant, receipt, client } => {

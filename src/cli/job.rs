@@ -17,14 +17,8 @@ use crate::proto::{
 };
 
 /// What to do with training jobs
-#[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
-    #[command(subcommand)]
-    action: Action,
-}
-
 #[derive(Debug, Subcommand)]
-enum Action {
+pub(super) enum Action {
     /// Create a job from its spec (requester)
     Create {
         /// The spec: JSON with the fields of the message `TrainingJobSpec`
@@ -78,20 +72,14 @@ enum Action {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Role {
+pub(super) enum Role {
     PrivacyOfficer,
     ModelOwner,
 }
 
 /// What to do with snapshots
-#[derive(Debug, clap::Args)]
-pub(super) struct SnapshotArguments {
-    #[command(subcommand)]
-    action: SnapshotAction,
-}
-
 #[derive(Debug, Subcommand)]
-enum SnapshotAction {
+pub(super) enum SnapshotAction {
     /// Freeze the list of records that an active job may receive now
     Create {
         /// trainingJobs/JOB
@@ -108,8 +96,8 @@ enum SnapshotAction {
     },
 }
 
-pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    match arguments.action {
+pub(super) async fn run(action: Action) -> Result<ExitCode, Failure> {
+    match action {
         Action::Create { spec, days, submit, client } => {
             let mut spec: TrainingJobSpec = from_json(&read_text(&spec)?, &spec.display().to_string())?;
             let end = wall()?.checked_add_signed(TimeDelta::days(days.into())).unwrap_or_default();
@@ -163,8 +151,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     }
 }
 
-pub(super) async fn run_snapshot(arguments: SnapshotArguments) -> Result<ExitCode, Failure> {
-    match arguments.action {
+pub(super) async fn run_snapshot(action: SnapshotAction) -> Result<ExitCode, Failure> {
+    match action {
         SnapshotAction::Create { job, client } => {
             let client = Client::connect(client).await?;
             let request = client.request(CreateSnapshotRequest { parent: job, request_id: new_uuid()? });

@@ -12,14 +12,8 @@ use crate::proto::tenant_service_client::TenantServiceClient;
 use crate::proto::{CreateTenantRequest, GetTenantRequest, MetadataPolicy, Tenant};
 
 /// What to do with tenants
-#[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
-    #[command(subcommand)]
-    action: Action,
-}
-
 #[derive(Debug, Subcommand)]
-enum Action {
+pub(super) enum Action {
     /// Create a tenant (operator)
     Create(Create),
     /// Show a tenant (operator, or the tenant itself)
@@ -32,7 +26,7 @@ enum Action {
 }
 
 #[derive(Debug, clap::Args)]
-struct Create {
+pub(super) struct Create {
     /// Its id: 1 to 63 of a-z, 0-9 and -
     tenant: String,
     /// Its receipt keys, a JWK set; `idvault consent key` makes one
@@ -59,8 +53,8 @@ enum Metadata {
     Keep,
 }
 
-pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    match arguments.action {
+pub(super) async fn run(action: Action) -> Result<ExitCode, Failure> {
+    match action {
         Action::Create(create) => {
             let policy = match create.metadata {
                 Metadata::Strip => MetadataPolicy::Strip,

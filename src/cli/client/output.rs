@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Failure;
 use crate::proto;
 
-/// A message in the protobuf JSON mapping, fields under the names of the protos.
+/// A message in the protobuf JSON mapping, but fields under the names of the protos and 64-bit integers as numbers.
 pub(in crate::cli) fn json_of<M: Message + Name>(message: &M) -> Result<Value, Failure> {
     let dynamic = DynamicMessage::decode(descriptor::<M>()?, message.encode_to_vec().as_slice()).map_err(strange)?;
     let options = SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(false);

@@ -18,7 +18,7 @@ pub(in crate::cli) const DEFAULT_KID: &str = "receipts-1";
 
 /// Which key to make.
 #[derive(Debug, clap::Args)]
-pub(super) struct Key {
+pub(in crate::cli) struct Key {
     /// Where the private key goes, a JWK that only you can read
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -29,7 +29,7 @@ pub(super) struct Key {
 
 /// What a person agreed to.
 #[derive(Debug, clap::Args)]
-pub(super) struct Sign {
+pub(in crate::cli) struct Sign {
     /// The private key that `idvault consent key` made
     #[arg(long, value_name = "FILE")]
     key: PathBuf,

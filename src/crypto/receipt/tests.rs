@@ -283,6 +283,19 @@ fn es256_is_that_of_rfc_7515() {
 }
 
 #[test]
+fn the_other_signature_of_a_p256_receipt_makes_another_receipt() {
+    let compact = sign(&claims(), "p1", &*P256_KEY);
+    let (signed, signature) = compact.rsplit_once('.').unwrap();
+    let signature = p256::ecdsa::Signature::from_slice(&decode(signature, "signature").unwrap()).unwrap();
+    let (r, s) = signature.split_scalars();
+    let other = p256::ecdsa::Signature::from_scalars(r.to_bytes(), (-*s).to_bytes()).unwrap();
+    let twin = format!("{signed}.{}", encode(&other.to_bytes()));
+    // As good as the first, and of the same id; but a vault that knows one of the two refuses the other by this digest.
+    assert_eq!(check(&twin).unwrap().id, check(&compact).unwrap().id);
+    assert_ne!(sha256(&twin), sha256(&compact));
+}
+
+#[test]
 fn there_is_one_encoding() {
     let compact = sign(&claims(), "k1", &*KEY);
     // The last character of 64 bytes carries four bits of nothing: they must be zero.
