@@ -18,7 +18,8 @@ use tonic_health::server::HealthReporter;
 use crate::clock::{FileSource, Limits, Source, SystemSource};
 use crate::config::Config;
 use crate::proto;
-use crate::rpc::{Api, Callers, Role};
+use crate::rpc::{self, Api, Callers, Proof, Role};
+use crate::tls;
 use crate::vault::error::Error;
 use crate::vault::{Blueprint, OpenError, Vault};
 
@@ -31,6 +32,8 @@ const CONNECTION_WINDOW: u32 = 8 << 20;
 const FRAME: u32 = 128 << 10;
 /// How many calls one connection may have open.
 const MAX_STREAMS: u32 = 1024;
+/// After how long a connection is asked to end when its calls have: a caller then shows its certificate anew.
+const MAX_CONNECTION_AGE: Duration = Duration::from_hours(1);
 /// How often a silent connection is asked whether it is still there, and how long it may take to answer.
 const KEEPALIVE: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -43,6 +46,9 @@ pub enum BuildError {
     /// The configuration asks for what this version must not do.
     #[error("{0}")]
     Refused(&'static str),
+    /// The certificates cannot be used.
+    #[error("[tls]: {0}")]
+    Tls(#[from] tls::TlsError),
     /// The clock cannot be read.
     #[error("the clock: {0}")]
     Clock(io::Error),
@@ -88,6 +94,7 @@ pub struct App {
     vault: Arc<Vault>,
     callers: Callers,
     listener: TcpListener,
+    tls: Option<Arc<tls::Server>>,
     drain: Duration,
 }
 
@@ -97,7 +104,8 @@ impl App {
     /// # Errors
     /// See [`BuildError`]; nothing is served then.
     pub async fn build(config: Config, options: &Options) -> Result<Self, BuildError> {
-        let source = source(&config, options)?;
+        check(&config, options)?;
+        let source = source(options)?;
         let limits = Limits { max_jump: config.clock.max_jump, max_gap: config.clock.max_gap };
         let blueprint = Blueprint::new(config.vault.clone(), config.server.data_dir.clone(), source, limits);
         Self::build_on(config, blueprint).await
@@ -108,6 +116,11 @@ impl App {
     /// # Errors
     /// See [`BuildError`]; nothing is served then.
     pub async fn build_on(config: Config, blueprint: Blueprint) -> Result<Self, BuildError> {
+        let tls = config.tls.map(|files| {
+            let files = tls::Files { authorities: files.client_ca, chain: files.cert, key: files.key };
+            tls::Server::new(files, config.trust_domain.clone()).map(Arc::new)
+        });
+        let tls = tls.transpose()?;
         let opened = tokio::task::spawn_blocking(move || blueprint.open()).await;
         let vault = Arc::new(opened.map_err(|panic| BuildError::Panicked(panic.to_string()))??);
         let address = config.server.listen;
@@ -120,8 +133,9 @@ impl App {
             (Role::ModelOwner, roles.model_owner),
             (Role::Auditor, roles.auditor),
         ];
-        let callers = Callers::new(config.trust_domain, bindings);
-        Ok(Self { vault, callers, listener, drain: config.server.drain.to_std().unwrap_or_default() })
+        let proof = if tls.is_some() { Proof::Certificate } else { Proof::OwnWord };
+        let callers = Callers::new(config.trust_domain, bindings, proof);
+        Ok(Self { vault, callers, listener, tls, drain: config.server.drain.to_std().unwrap_or_default() })
     }
 
     /// The address that is bound.
@@ -143,26 +157,31 @@ impl App {
     /// # Errors
     /// When the vault stopped or the transport failed.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), RunError> {
+        let loopback = self.local_addr().is_ok_and(|address| address.ip().is_loopback());
         let (reporter, health) = tonic_health::server::health_reporter();
-        let reflection = tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(proto::DESCRIPTORS);
         let mut routes = Api::new(Arc::clone(&self.vault), self.callers).routes().add_service(health);
-        if let Ok(reflection) = reflection.build_v1() {
+        let reflection = tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(proto::DESCRIPTORS);
+        if let (true, Ok(reflection)) = (loopback, reflection.build_v1()) {
             routes = routes.add_service(reflection);
         }
         let (drain, mut draining) = watch::channel(false);
-        let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
+        let drained = async move { drop(draining.wait_for(|draining| *draining).await) };
         let server = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_frame_size(FRAME)
             .max_concurrent_streams(MAX_STREAMS)
+            .max_connection_age(MAX_CONNECTION_AGE)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .add_routes(routes)
-            .serve_with_incoming_shutdown(incoming, async move { drop(draining.wait_for(|draining| *draining).await) });
+            .add_routes(routes);
+        let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
+        let mut server = match self.tls {
+            Some(tls) => tokio::spawn(server.serve_with_incoming_shutdown(rpc::connections(incoming, tls), drained)),
+            None => tokio::spawn(server.serve_with_incoming_shutdown(incoming, drained)),
+        };
         // Until the keeper has looked at the clock.
         reporter.set_service_status("", ServingStatus::NotServing).await;
-        let mut server = tokio::spawn(server);
         let (said, health) = watch::channel(false);
         let kept = Arc::clone(&self.vault);
         std::thread::spawn(move || keep(&kept, &said));
@@ -187,14 +206,23 @@ impl App {
     }
 }
 
-/// Where time comes from. Refuses to serve strangers without TLS, and to make up time for them.
-fn source(config: &Config, options: &Options) -> Result<Box<dyn Source>, BuildError> {
-    if !config.server.listen.ip().is_loopback() {
-        return Err(BuildError::Refused("server.listen is no loopback address: without TLS this vault serves on loopback only"));
-    }
-    if !options.insecure_loopback {
-        return Err(BuildError::Refused("without TLS say --insecure-loopback: callers are then believed to be who they say"));
-    }
+/// Refuses to serve strangers without TLS, to believe callers whom certificates could name, and to make up time for others.
+fn check(config: &Config, options: &Options) -> Result<(), BuildError> {
+    let loopback = config.server.listen.ip().is_loopback();
+    let refusal = match (config.tls.is_some(), options.insecure_loopback) {
+        (true, true) => "--insecure-loopback is for a vault without TLS: leave it out, or the section [tls]",
+        (false, false) => "there is no section [tls]; without, say --insecure-loopback: callers are then who they say they are",
+        (false, true) if !loopback => "server.listen is no loopback address: without [tls] this vault serves on loopback only",
+        (true, false) if !loopback && options.clock_file.is_some() => {
+            "--clock-file is for trials: server.listen must be loopback"
+        }
+        _ => return Ok(()),
+    };
+    Err(BuildError::Refused(refusal))
+}
+
+/// Where time comes from.
+fn source(options: &Options) -> Result<Box<dyn Source>, BuildError> {
     match &options.clock_file {
         Some(path) => {
             tracing::warn!(path = %path.display(), "SIMULATED: time comes from a file");

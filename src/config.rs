@@ -56,6 +56,8 @@ pub struct Config {
     pub vault: VaultId,
     /// Where it listens and keeps its data.
     pub server: Server,
+    /// Where the server's certificates are. Without, callers are whoever they say they are.
+    pub tls: Option<Tls>,
     /// The trust domain of all callers.
     pub trust_domain: TrustDomain,
     /// Who has which role.
@@ -77,6 +79,18 @@ pub struct Server {
     /// How long open calls may go on after a SIGTERM.
     #[serde(default = "default_drain", deserialize_with = "span")]
     pub drain: TimeDelta,
+}
+
+/// `[tls]`: PEM files, all three or no section.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The server's certificate, then those between it and its authority.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The authorities that must have signed a client's certificate.
+    pub client_ca: PathBuf,
 }
 
 /// `[roles]`, parsed.
@@ -150,6 +164,7 @@ pub enum Format {
 struct File {
     vault: VaultSection,
     server: Server,
+    tls: Option<Tls>,
     trust: TrustSection,
     #[serde(default)]
     roles: RolesSection,
@@ -201,6 +216,7 @@ impl Config {
         Ok(Self {
             vault: file.vault.id,
             server: file.server,
+            tls: file.tls,
             roles: Roles {
                 operator: identities("operator", file.roles.operator)?,
                 requester: identities("requester", file.roles.requester)?,
@@ -272,6 +288,7 @@ mod tests {
         assert_eq!(config.clock.max_gap, TimeDelta::days(7));
         assert_eq!(config.server.drain, TimeDelta::seconds(10));
         assert_eq!((config.log.level, config.log.format), (Level::Info, Format::Text));
+        assert!(config.tls.is_none());
     }
 
     #[test]
@@ -287,6 +304,9 @@ mod tests {
             "listen",
             "data_dir",
             "drain",
+            "cert",
+            "key",
+            "client_ca",
             "domain",
             "operator",
             "requester",
@@ -312,6 +332,10 @@ mod tests {
             (format!("{LEAST}[roles]\noperator = [\"spiffe://other.test/person/olga\"]\n"), "roles.operator"),
             (format!("{LEAST}[log]\nlevel = \"loud\"\n"), "unknown variant"),
             (String::new(), "missing field `vault`"),
+            (format!("{LEAST}[tls]\n"), "missing field `cert`"),
+            (format!("{LEAST}[tls]\ncert = \"c\"\nclient_ca = \"a\"\n"), "missing field `key`"),
+            (format!("{LEAST}[tls]\ncert = \"c\"\nkey = \"k\"\n"), "missing field `client_ca`"),
+            (format!("{LEAST}[tls]\ncert = \"c\"\nkey = \"k\"\nclient_ca = \"a\"\nversion = 1.2\n"), "unknown field `version`"),
         ] {
             let error = read(&text).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");

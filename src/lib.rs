@@ -21,4 +21,5 @@ pub mod proto;
 pub mod rpc;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod vault;

@@ -4,6 +4,7 @@
 //! off the async threads, where a client that hangs up cuts nothing short.
 
 mod caller;
+mod connections;
 mod consents;
 mod convert;
 mod names;
@@ -13,7 +14,8 @@ mod status;
 mod tenants;
 mod training;
 
-pub use caller::{Callers, Role};
+pub use caller::{Callers, Peer, Proof, Role};
+pub use connections::{Connection, connections};
 
 use std::sync::Arc;
 

@@ -20,9 +20,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("store", &["domain", "files"]),
     ("vault", &["clock", "crypto", "domain", "files", "keys", "store"]),
     ("proto", &[]),
-    ("rpc", &["domain", "proto", "vault"]),
+    ("rpc", &["domain", "proto", "tls", "vault"]),
     ("config", &["domain"]),
     ("telemetry", &["config"]),
+    ("tls", &["clock", "domain"]),
 ];
 
 /// The only crates a module may name, where they are few by design.
@@ -54,9 +55,13 @@ const CRATE_OWNERS: &[(&str, &[&str])] = &[
     ("hkdf", &["crypto"]),
     ("hmac", &["crypto"]),
     ("p256", &["crypto"]),
+    ("rcgen", &["cli"]),
+    ("rustls", &["tls"]),
     ("sled", &["store"]),
+    ("tokio_rustls", &["tls"]),
     ("tonic", &["app", "cli", "proto", "rpc"]),
     ("tonic_types", &["app", "cli", "proto", "rpc"]),
+    ("x509_cert", &["tls"]),
 ];
 
 /// What the domain never does, although `std` could.

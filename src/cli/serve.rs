@@ -17,7 +17,7 @@ pub(super) struct Arguments {
     /// The configuration; idvault.example.toml shows every setting
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Serve without TLS, on loopback: callers are who they say in the metadata key idvault-caller
+    /// Serve without [tls], on loopback: callers are who they say in the metadata key idvault-caller
     #[arg(long)]
     insecure_loopback: bool,
     /// Take the time from this file: line 1 the wall (RFC 3339), line 2, optional, elapsed seconds
@@ -63,7 +63,7 @@ async fn next(signal: &mut Signal) -> Option<()> {
 /// Whose fault it is that there is no server.
 fn code_of(error: &BuildError) -> u8 {
     match error {
-        BuildError::Refused(_) | BuildError::Clock(_) => EX_USAGE,
+        BuildError::Refused(_) | BuildError::Tls(_) | BuildError::Clock(_) => EX_USAGE,
         BuildError::Vault(OpenError::Locked(_)) | BuildError::Bind { .. } => EX_TEMPFAIL,
         BuildError::Vault(_) | BuildError::Panicked(_) => EX_SOFTWARE,
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tonic::Request;
 use tonic::metadata::MetadataMap;
 
 use super::names;
@@ -23,11 +24,25 @@ pub enum Role {
     Auditor,
 }
 
-/// Everyone with a role, and the trust domain of all callers.
+/// What a caller's word is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// A caller is whom the certificate of its connection names: see [`Peer`].
+    Certificate,
+    /// A caller is whom it names in the metadata: without TLS, on loopback.
+    OwnWord,
+}
+
+/// Who is at the other end of a connection: what a server under TLS adds to each request of it. None: nobody that this vault knows.
+#[derive(Debug, Clone)]
+pub struct Peer(pub Option<Identity>);
+
+/// Everyone with a role, the trust domain of all callers, and what shows who they are.
 #[derive(Debug)]
 pub struct Callers {
     domain: TrustDomain,
     roles: BTreeMap<Identity, Vec<Role>>,
+    proof: Proof,
 }
 
 /// An identified caller.
@@ -40,14 +55,14 @@ pub(super) struct Caller {
 
 impl Callers {
     /// Callers of this trust domain; each role with the identities that have it.
-    pub fn new(domain: TrustDomain, bindings: impl IntoIterator<Item = (Role, Vec<Identity>)>) -> Self {
+    pub fn new(domain: TrustDomain, bindings: impl IntoIterator<Item = (Role, Vec<Identity>)>, proof: Proof) -> Self {
         let mut roles = BTreeMap::<_, Vec<_>>::new();
         for (role, identities) in bindings {
             for identity in identities {
                 roles.entry(identity).or_default().push(role);
             }
         }
-        Self { domain, roles }
+        Self { domain, roles, proof }
     }
 
     /// The trust domain of all callers.
@@ -55,13 +70,22 @@ impl Callers {
         &self.domain
     }
 
-    /// The caller that the metadata names. Without TLS, which is served on loopback only, that is the caller's own word.
-    pub(super) fn identify(&self, metadata: &MetadataMap) -> Result<Caller, Denied> {
-        let mut named = metadata.get_all("idvault-caller").iter();
-        let (Some(uri), None) = (named.next(), named.next()) else { return Err(Denied::CallerUnknown) };
-        let identity = uri.to_str().ok().and_then(|uri| Identity::parse(uri, &self.domain).ok()).ok_or(Denied::CallerUnknown)?;
+    /// Who makes this request.
+    pub(super) fn identify<T>(&self, request: &Request<T>) -> Result<Caller, Denied> {
+        let identity = match self.proof {
+            Proof::Certificate => request.extensions().get::<Peer>().and_then(|peer| peer.0.clone()),
+            Proof::OwnWord => self.named(request.metadata()),
+        };
+        let identity = identity.ok_or(Denied::CallerUnknown)?;
         let roles = self.roles.get(&identity).cloned().unwrap_or_default();
         Ok(Caller { identity, roles })
+    }
+
+    /// Whom the metadata names, once.
+    fn named(&self, metadata: &MetadataMap) -> Option<Identity> {
+        let mut named = metadata.get_all("idvault-caller").iter();
+        let (Some(uri), None) = (named.next(), named.next()) else { return None };
+        Identity::parse(uri.to_str().ok()?, &self.domain).ok()
     }
 }
 

@@ -18,7 +18,7 @@ impl ConsentService for Api {
         &self,
         request: Request<RegisterConsentRequest>,
     ) -> Result<Response<RegisterConsentResponse>, Status> {
-        let caller = self.callers.identify(request.metadata())?;
+        let caller = self.callers.identify(&request)?;
         let RegisterConsentRequest { parent, receipt } = request.into_inner();
         caller.must_be_tenant_of(&parent, "parent", &[Role::PrivacyOfficer])?;
         let tenant = names::tenant(&parent, "parent")?;
@@ -27,7 +27,7 @@ impl ConsentService for Api {
     }
 
     async fn get_consent(&self, request: Request<GetConsentRequest>) -> Result<Response<GetConsentResponse>, Status> {
-        let caller = self.callers.identify(request.metadata())?;
+        let caller = self.callers.identify(&request)?;
         let name = request.into_inner().name;
         let tenant = caller.must_be_tenant_of(&name, "name", &[Role::PrivacyOfficer])?;
         let id = names::consent(&name, "name")?;
@@ -36,7 +36,7 @@ impl ConsentService for Api {
     }
 
     async fn list_consents(&self, request: Request<ListConsentsRequest>) -> Result<Response<ListConsentsResponse>, Status> {
-        let caller = self.callers.identify(request.metadata())?;
+        let caller = self.callers.identify(&request)?;
         let ListConsentsRequest { parent, page_size, page_token, subject_ref } = request.into_inner();
         caller.must_be_tenant_of(&parent, "parent", &[Role::PrivacyOfficer])?;
         let tenant = names::tenant(&parent, "parent")?;
@@ -49,7 +49,7 @@ impl ConsentService for Api {
     }
 
     async fn erase_subject(&self, request: Request<EraseSubjectRequest>) -> Result<Response<EraseSubjectResponse>, Status> {
-        let caller = self.callers.identify(request.metadata())?;
+        let caller = self.callers.identify(&request)?;
         let EraseSubjectRequest { parent, subject_ref } = request.into_inner();
         caller.must_be_tenant_of(&parent, "parent", &[Role::PrivacyOfficer])?;
         let tenant = names::tenant(&parent, "parent")?;
@@ -62,7 +62,7 @@ impl ConsentService for Api {
         &self,
         request: Request<WithdrawConsentRequest>,
     ) -> Result<Response<WithdrawConsentResponse>, Status> {
-        let caller = self.callers.identify(request.metadata())?;
+        let caller = self.callers.identify(&request)?;
         let WithdrawConsentRequest { name, purposes } = request.into_inner();
         let tenant = caller.must_be_tenant_of(&name, "name", &[Role::PrivacyOfficer])?;
         let id = names::consent(&name, "name")?;

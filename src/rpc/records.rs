@@ -16,7 +16,7 @@ const MAX_INLINE_BYTES: usize = 4 << 20;
 #[tonic::async_trait]
 impl RecordService for Api {
     async fn create_record(&self, request: Request<CreateRecordRequest>) -> Result<Response<CreateRecordResponse>, Status> {
-        let caller = self.callers.identify(request.metadata())?;
+        let caller = self.callers.identify(&request)?;
         let request = request.into_inner();
         let parent = request.header.as_ref().map_or("", |header| header.parent.as_str());
         caller.must_be_tenant_of(parent, "header.parent", &[])?;
@@ -29,7 +29,7 @@ impl RecordService for Api {
     }
 
     async fn get_record(&self, request: Request<GetRecordRequest>) -> Result<Response<GetRecordResponse>, Status> {
-        let caller = self.callers.identify(request.metadata())?;
+        let caller = self.callers.identify(&request)?;
         let name = request.into_inner().name;
         let tenant = caller.must_be_tenant_of(&name, "name", &[])?;
         let id = names::record(&name, "name")?;
@@ -38,7 +38,7 @@ impl RecordService for Api {
     }
 
     async fn shred_record(&self, request: Request<ShredRecordRequest>) -> Result<Response<ShredRecordResponse>, Status> {
-        let caller = self.callers.identify(request.metadata())?;
+        let caller = self.callers.identify(&request)?;
         let name = request.into_inner().name;
         let tenant = caller.must_be_tenant_of(&name, "name", &[])?;
         let id = names::record(&name, "name")?;

@@ -17,7 +17,7 @@ impl RetentionService for Api {
         &self,
         request: Request<GetRetentionStatusRequest>,
     ) -> Result<Response<GetRetentionStatusResponse>, Status> {
-        let caller = self.callers.identify(request.metadata())?;
+        let caller = self.callers.identify(&request)?;
         let parent = request.into_inner().parent;
         let tenant = if caller.is_any(&OVERSEERS) && parent == "tenants/-" {
             None

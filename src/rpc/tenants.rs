@@ -12,14 +12,14 @@ use crate::proto::{
 #[tonic::async_trait]
 impl TenantService for Api {
     async fn create_tenant(&self, request: Request<CreateTenantRequest>) -> Result<Response<CreateTenantResponse>, Status> {
-        self.callers.identify(request.metadata())?.must_be(&[Role::Operator])?;
+        self.callers.identify(&request)?.must_be(&[Role::Operator])?;
         let new = convert::new_tenant(request.into_inner())?;
         let tenant = self.run(|vault| vault.create_tenant(new)).await?;
         Ok(Response::new(CreateTenantResponse { tenant: Some(convert::tenant(tenant, self.vault.id())) }))
     }
 
     async fn list_tenants(&self, request: Request<ListTenantsRequest>) -> Result<Response<ListTenantsResponse>, Status> {
-        self.callers.identify(request.metadata())?.must_be(&[Role::Operator])?;
+        self.callers.identify(&request)?.must_be(&[Role::Operator])?;
         let ListTenantsRequest { page_size, page_token } = request.into_inner();
         let page = convert::page(page_size, page_token);
         let listed = self.run(move |vault| vault.tenants(&page)).await?;
@@ -28,7 +28,7 @@ impl TenantService for Api {
     }
 
     async fn get_tenant(&self, request: Request<GetTenantRequest>) -> Result<Response<GetTenantResponse>, Status> {
-        let caller = self.callers.identify(request.metadata())?;
+        let caller = self.callers.identify(&request)?;
         let name = request.into_inner().name;
         caller.must_be_tenant_of(&name, "name", &[Role::Operator])?;
         let id = names::tenant(&name, "name")?;

@@ -29,7 +29,7 @@ impl TrainingService for Api {
         &self,
         request: Request<CreateTrainingJobRequest>,
     ) -> Result<Response<CreateTrainingJobResponse>, Status> {
-        let caller = self.callers.identify(request.metadata())?;
+        let caller = self.callers.identify(&request)?;
         caller.must_be(&[Role::Requester])?;
         let CreateTrainingJobRequest { request_id, spec } = request.into_inner();
         let id = convert::request_id(&request_id, "request_id")?;
@@ -42,7 +42,7 @@ impl TrainingService for Api {
         &self,
         request: Request<GetTrainingJobRequest>,
     ) -> Result<Response<GetTrainingJobResponse>, Status> {
-        let caller = self.callers.identify(request.metadata())?;
+        let caller = self.callers.identify(&request)?;
         caller.must_be_or_workload(&STAFF)?;
         let job = self.job_for(&caller, &STAFF, names::job(&request.into_inner().name, "name")?).await?;
         Ok(Response::new(GetTrainingJobResponse { training_job: Some(convert::job(&job, self.callers.domain())) }))
@@ -52,7 +52,7 @@ impl TrainingService for Api {
         &self,
         request: Request<ListTrainingJobsRequest>,
     ) -> Result<Response<ListTrainingJobsResponse>, Status> {
-        self.callers.identify(request.metadata())?.must_be(&STAFF)?;
+        self.callers.identify(&request)?.must_be(&STAFF)?;
         let ListTrainingJobsRequest { page_size, page_token } = request.into_inner();
         let page = convert::page(page_size, page_token);
         let listed = self.run(move |vault| vault.jobs(&page)).await?;
@@ -64,7 +64,7 @@ impl TrainingService for Api {
         &self,
         request: Request<SubmitTrainingJobRequest>,
     ) -> Result<Response<SubmitTrainingJobResponse>, Status> {
-        let caller = self.callers.identify(request.metadata())?;
+        let caller = self.callers.identify(&request)?;
         caller.must_be(&[Role::Requester])?;
         let id = names::job(&request.into_inner().name, "name")?;
         let job = self.run(move |vault| vault.submit_job(id, &caller.identity)).await?;
@@ -75,7 +75,7 @@ impl TrainingService for Api {
         &self,
         request: Request<ApproveTrainingJobRequest>,
     ) -> Result<Response<ApproveTrainingJobResponse>, Status> {
-        let caller = self.callers.identify(request.metadata())?;
+        let caller = self.callers.identify(&request)?;
         caller.must_be(&[Role::PrivacyOfficer, Role::ModelOwner])?;
         let ApproveTrainingJobRequest { name, spec_sha256, role } = request.into_inner();
         let role = convert::approver_role(role)?;
@@ -94,7 +94,7 @@ impl TrainingService for Api {
         &self,
         request: Request<RevokeTrainingJobRequest>,
     ) -> Result<Response<RevokeTrainingJobResponse>, Status> {
-        let caller = self.callers.identify(request.metadata())?;
+        let caller = self.callers.identify(&request)?;
         caller.must_be(&[Role::PrivacyOfficer, Role::ModelOwner])?;
         let RevokeTrainingJobRequest { name, reason } = request.into_inner();
         let id = names::job(&name, "name")?;
@@ -104,7 +104,7 @@ impl TrainingService for Api {
     }
 
     async fn create_snapshot(&self, request: Request<CreateSnapshotRequest>) -> Result<Response<CreateSnapshotResponse>, Status> {
-        let caller = self.callers.identify(request.metadata())?;
+        let caller = self.callers.identify(&request)?;
         caller.must_be_or_workload(&STAFF)?;
         let CreateSnapshotRequest { parent, request_id } = request.into_inner();
         let job = self.job_for(&caller, &STAFF, names::job(&parent, "parent")?).await?;
@@ -114,7 +114,7 @@ impl TrainingService for Api {
     }
 
     async fn get_snapshot(&self, request: Request<GetSnapshotRequest>) -> Result<Response<GetSnapshotResponse>, Status> {
-        let caller = self.callers.identify(request.metadata())?;
+        let caller = self.callers.identify(&request)?;
         caller.must_be_or_workload(&STAFF)?;
         let (job, id) = names::snapshot(&request.into_inner().name, "name")?;
         let job = self.job_for(&caller, &STAFF, job).await?;
@@ -125,7 +125,7 @@ impl TrainingService for Api {
     type FetchRecordsStream = Pin<Box<dyn Stream<Item = Result<FetchRecordsResponse, Status>> + Send>>;
 
     async fn fetch_records(&self, request: Request<FetchRecordsRequest>) -> Result<Response<Self::FetchRecordsStream>, Status> {
-        let caller = self.callers.identify(request.metadata())?;
+        let caller = self.callers.identify(&request)?;
         caller.must_be_or_workload(&[])?;
         let FetchRecordsRequest { snapshot, seed, epoch, rank, world_size, start_position, .. } = request.into_inner();
         let (job, snapshot) = names::snapshot(&snapshot, "snapshot")?;

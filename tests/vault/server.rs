@@ -139,6 +139,7 @@ impl Server {
                 data_dir: home.path().join("data"),
                 drain: TimeDelta::seconds(10),
             },
+            tls: None,
             trust_domain: TRUST_DOMAIN.parse().unwrap(),
             roles: roles(),
             clock: ClockLimits::default(),

@@ -239,6 +239,7 @@ fn config(data_dir: PathBuf) -> Result<Config, Failure> {
     Ok(Config {
         vault: VAULT.parse()?,
         server: Server { listen: SocketAddr::from(([127, 0, 0, 1], 0)), data_dir, drain: TimeDelta::seconds(5) },
+        tls: None,
         trust_domain: DOMAIN.parse()?,
         roles: Roles {
             operator: person(OPERATOR)?,
