@@ -5,6 +5,7 @@
 mod client;
 mod consent;
 mod demo;
+mod dev_certs;
 mod fetch;
 mod job;
 mod put;
@@ -47,6 +48,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Show the whole story on real images, in a temporary vault.
     Demo(demo::Arguments),
+    /// Make a certificate authority and everybody's certificates, for trials.
+    DevCerts(dev_certs::Arguments),
     /// Create and show tenants.
     #[command(subcommand)]
     Tenant(tenant::Action),
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
+            Command::DevCerts(arguments) => told(dev_certs::run(&arguments)),
             Command::Tenant(action) => told(tenant::run(action).await),
             Command::Consent(action) => told(consent::run(action).await),
             Command::Put(arguments) => told(put::run(arguments).await),

@@ -3,6 +3,7 @@
 mod failure;
 mod output;
 mod profile;
+mod secure;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,6 +17,8 @@ use tonic::transport::{Channel, Endpoint};
 pub(super) use failure::Failure;
 pub(super) use output::{from_json, json_of};
 
+use crate::tls::{self, Fault};
+
 /// How often a vault that does not answer is tried again, and after which pause: it may be starting.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);
@@ -24,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub(super) struct Options {
-    /// The vault's address, such as `http://127.0.0.1:7443`; instead of a profile's
+    /// The vault's address, such as `https://vault.example.test:7443`, or without TLS `http://127.0.0.1:7443`; instead of a profile's
     #[arg(long, value_name = "URL")]
     server: Option<String>,
     /// Who calls, a SPIFFE id: believed by a vault without TLS, on loopback; instead of a profile's
@@ -57,12 +60,16 @@ impl Client {
     /// Connects.
     pub(super) async fn connect(options: Options) -> Result<Self, Failure> {
         let profile = profile::find(&options)?;
+        let files = profile.tls()?;
+        let tls = files.as_ref().map(tls::Client::new).transpose();
+        let tls = tls.map_err(|error| Failure::usage(error.to_string()).with("correct ca, cert and key of the profile"))?;
         let caller = profile.caller.map(|id| id.parse()).transpose();
         let caller =
             caller.map_err(|_| Failure::usage("the caller must be a SPIFFE id, such as spiffe://example.test/tenant/acme"))?;
         let endpoint = Channel::from_shared(profile.server.clone());
         let endpoint = endpoint.map_err(|error| Failure::usage(format!("the server {:?}: {error}", profile.server)))?;
-        let channel = patiently(&endpoint).await.map_err(|error| Failure::unreachable(&profile.server, &error))?;
+        let channel = patiently(&endpoint, tls.as_ref()).await;
+        let channel = channel.map_err(|error| Failure::unreachable(&profile.server, &error))?;
         Ok(Self { channel, caller, json: options.json, name: options.name })
     }
 
@@ -92,13 +99,18 @@ impl Client {
     }
 }
 
-/// Connects; a vault that is just starting is waited for.
-async fn patiently(endpoint: &Endpoint) -> Result<Channel, tonic::transport::Error> {
-    for _ in 0..TRIES {
-        if let Ok(channel) = endpoint.connect().await {
-            return Ok(channel);
+/// Connects; a vault that is just starting is waited for, one that refuses is not.
+async fn patiently(endpoint: &Endpoint, tls: Option<&tls::Client>) -> Result<Channel, tonic::transport::Error> {
+    let mut tries = 0_u32;
+    loop {
+        let connected = match tls {
+            Some(tls) => secure::connect(endpoint, tls).await,
+            None => endpoint.connect().await,
+        };
+        tries = tries.saturating_add(1);
+        match connected {
+            Err(error) if tries < TRIES && Fault::in_causes_of(&error).is_none() => tokio::time::sleep(PAUSE).await,
+            ended => return ended,
         }
-        tokio::time::sleep(PAUSE).await;
     }
-    endpoint.connect().await
 }

@@ -1,5 +1,6 @@
 //! Why a command did not do what it was asked, with what to do next.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -8,6 +9,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::cli::{EX_SOFTWARE, EX_TEMPFAIL, EX_USAGE};
+use crate::tls::Fault;
 
 /// A failure and the exit code it ends the program with.
 #[derive(Debug)]
@@ -40,14 +42,19 @@ impl Failure {
 
     /// Nobody answers.
     pub(super) fn unreachable(server: &str, error: &tonic::transport::Error) -> Self {
-        let mut causes = String::new();
-        let mut cause = std::error::Error::source(error);
-        while let Some(error) = cause {
-            causes = format!(": {error}");
-            cause = error.source();
-        }
-        let message = format!("{server} does not answer{causes}\n  next: is `idvault serve` running there?");
-        Self { code: EX_TEMPFAIL, message }
+        let (code, what, next) = match Fault::in_causes_of(error) {
+            None => (EX_TEMPFAIL, "does not answer", "is `idvault serve` running there?"),
+            Some(Fault::ClientRefused) => {
+                let next = "its [tls] client_ca must have signed the profile's cert, which must not have expired";
+                (EX_SOFTWARE, "refuses the certificate", next)
+            }
+            Some(Fault::ServerUntrusted) => {
+                let next = "the profile's ca must have signed its certificate, for the host in the profile's server";
+                (EX_SOFTWARE, "is not to be trusted", next)
+            }
+            Some(Fault::Protocol) => (EX_SOFTWARE, "does not speak TLS 1.3", "does its configuration have a section [tls]?"),
+        };
+        Self { code, message: format!("{server} {what}{}", first_cause(error)) }.with(next)
     }
 }
 
@@ -60,6 +67,10 @@ impl fmt::Display for Failure {
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         const PASSING: [Code; 4] = [Code::Unavailable, Code::DeadlineExceeded, Code::ResourceExhausted, Code::Aborted];
+        if let Some(error) = status.source().filter(|error| error.is::<tonic::transport::Error>()) {
+            let failure = Self { code: EX_TEMPFAIL, message: format!("the connection broke{}", first_cause(error)) };
+            return failure.with("is the vault still running? With a section [tls] its address is https://, without http://");
+        }
         let code = if status.code() == Code::InvalidArgument {
             EX_USAGE
         } else if PASSING.contains(&status.code()) {
@@ -79,11 +90,17 @@ impl From<Status> for Failure {
     }
 }
 
+/// What an error began with, after a colon; nothing if it began with itself.
+fn first_cause(error: &dyn Error) -> String {
+    let first = std::iter::successors(error.source(), |error| (**error).source()).last();
+    first.map(|error| format!(": {error}")).unwrap_or_default()
+}
+
 /// What helps, by the reason of a refusal.
 fn next_step(reason: &str) -> Option<&'static str> {
     Some(match reason {
         "CALLER_UNKNOWN" => {
-            "name the caller with --as or in the profile, as spiffe://<trust domain>/tenant|person|workload/<name>"
+            "let the certificate, or without TLS --as or the profile, name spiffe://<trust domain>/tenant|person|workload/<name>"
         }
         "CALLER_NOT_ALLOWED" => "call as somebody whose role allows it: see [roles] of the vault's configuration",
         "CONSENT_KEY_UNKNOWN" => "sign with a key whose kid is in the tenant's jwks: idvault tenant show",
