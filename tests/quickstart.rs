@@ -1,4 +1,5 @@
-//! The quick start of README.md, line by line in a shell, against the real binary; and a fetch that goes on where it was cut.
+//! The quick start of README.md, line by line in a shell, against the real binary, with and without TLS; and a
+//! fetch that goes on where it was cut.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -22,6 +23,31 @@ fn copy() -> tempfile::TempDir {
         fs::write(home.path().join(name), bytes).unwrap();
     }
     home
+}
+
+/// The same folder with everybody's profile over TLS, the certificates named like the profiles.
+fn copy_for_tls() -> tempfile::TempDir {
+    let home = copy();
+    let path = home.path().join("client.toml");
+    let mut name = "";
+    let text = fs::read_to_string(&path).unwrap();
+    let lines = text.lines().map(|line| {
+        if line.starts_with("caller = ") {
+            return format!("ca = \"certs/ca.pem\"\ncert = \"certs/{name}.pem\"\nkey = \"certs/{name}.key\"");
+        }
+        name = line.strip_prefix("[profiles.").and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+        line.replace("http://", "https://")
+    });
+    let lines: Vec<_> = lines.collect();
+    fs::write(&path, lines.join("\n") + "\n").unwrap();
+    home
+}
+
+/// The commands of the quick start over TLS.
+fn commands_for_tls() -> String {
+    let commands = commands().join("\n");
+    assert!(commands.contains(" --insecure-loopback"));
+    format!("idvault dev-certs --dir certs >> idvault.toml\n{}", commands.replace(" --insecure-loopback", ""))
 }
 
 /// The commands of the quick start, without the one that builds.
@@ -108,4 +134,79 @@ fn a_fetch_goes_on_where_it_was_cut_and_a_refusal_says_what_to_do() {
     }
     let [record] = records(home.path()).try_into().unwrap_or_else(|found| panic!("{found:?}"));
     assert!(is_the_face(&record));
+}
+
+#[test]
+fn the_quick_start_leads_to_an_image_over_tls() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = copy_for_tls();
+    let script = r#"
+        idvault show "$(idvault put --tenant acme --call-id check-2 --receipt receipt.jws FACE_IMAGE=face.jpg --profile acme --name)" \
+            --profile acme
+    "#;
+    let said = run(home.path(), &format!("{}\n{script}", commands_for_tls()));
+    assert!(said.contains("call_id: check-2"), "{said}");
+    let [record] = records(home.path()).try_into().unwrap_or_else(|found| panic!("{found:?}"));
+    assert!(is_the_face(&record));
+    for entry in fs::read_dir(home.path().join("certs")).unwrap() {
+        assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn what_goes_wrong_over_tls_says_what_to_do() {
+    let home = copy_for_tls();
+    let script = r#"
+        idvault dev-certs --dir certs > tls.toml
+        idvault dev-certs --dir other --trust-domain other.test --caller sam=person/sam --host 127.0.0.2 --host vault.test > /dev/null
+        cp idvault.toml plain.toml && cat tls.toml >> idvault.toml
+        url=$(sed -n 's/^server = "\(.*\)"/\1/p;T;q' client.toml)
+        write() { printf '[profiles.%s]\nserver = "%s"\n' "$1" "${5-$url}"; printf 'ca = "%s"\ncert = "%s.pem"\nkey = "%s.key"\n' "$2" "$3" "$4"; }
+        write stranger certs/ca.pem other/sam other/sam >> client.toml
+        write doubter other/ca.pem certs/operator certs/operator >> client.toml
+        write mixed certs/ca.pem certs/operator certs/acme >> client.toml
+        write lost certs/ca.pem nowhere certs/acme >> client.toml
+        write plain certs/ca.pem certs/operator certs/operator "${url/https/http}" >> client.toml
+        printf '[profiles.bare]\nserver = "%s"\n[profiles.open]\nserver = "%s"\n' "$url" "${url/https/http}" >> client.toml
+        idvault serve --config idvault.toml 2> serve.log &
+        idvault status --profile operator
+        refused() { if "$@"; then exit 1; else echo "exit $?"; fi; }
+        for profile in stranger doubter mixed lost plain bare open acme; do
+            echo "as $profile"
+            refused idvault status --profile $profile
+        done
+        refused idvault status --profile operator --as spiffe://example.test/person/olga
+        for arguments in "--dir certs" "--dir new --caller olga" "--dir new --caller server=person/olga" "--dir new --caller a=b/c" \
+            "--dir new --caller a=person/b --caller a=person/c" "--dir new --trust-domain A" "--dir new --host a..b€"; do
+            refused idvault dev-certs $arguments
+        done
+        test ! -e new
+        refused idvault serve --config idvault.toml --insecure-loopback
+        refused idvault serve --config plain.toml
+    "#;
+    let said = run(home.path(), script);
+    for wanted in [
+        "keyring_generation",
+        "refuses the certificate",
+        "client_ca must have signed the profile's cert",
+        "is not to be trusted",
+        "the profile's ca must have signed its certificate",
+        "correct ca, cert and key of the profile",
+        "nowhere.pem: ",
+        "ca, cert and key are for TLS",
+        "the profile must have ca, cert and key",
+        "With a section [tls] its address is https://",
+        "over TLS the certificate says who calls",
+        "certs/ca.pem would be overwritten",
+        "must be NAME=KIND/ID",
+        "neither ca nor server",
+        "KIND must be tenant, person or workload",
+        "new/a.pem would be overwritten",
+        "must be 1 to 255 characters of [a-z0-9._-]",
+        "--host: ",
+        "--insecure-loopback is for a vault without TLS",
+        "there is no section [tls]",
+    ] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
 }

@@ -24,10 +24,13 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Connection(Accepted);
 
-/// The connections of a port, in the order in which their handshakes end. None waits for another's handshake, unless
-/// [`MAX_HANDSHAKES`] go on.
+/// The connections of a port, in the order in which their handshakes end: none waits for another's.
 pub fn connections(incoming: TcpIncoming, server: Arc<Server>) -> impl Stream<Item = io::Result<Connection>> {
-    let greeted = incoming.map(move |tcp| greet(tcp, Arc::clone(&server))).buffer_unordered(MAX_HANDSHAKES);
+    greeted(incoming, server, MAX_HANDSHAKES)
+}
+
+fn greeted(incoming: TcpIncoming, server: Arc<Server>, at_once: usize) -> impl Stream<Item = io::Result<Connection>> {
+    let greeted = incoming.map(move |tcp| greet(tcp, Arc::clone(&server))).buffer_unordered(at_once);
     greeted.filter_map(|connection| ready(connection.transpose()))
 }
 
@@ -80,5 +83,43 @@ impl AsyncWrite for Connection {
 
     fn is_write_vectored(&self) -> bool {
         self.0.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::tls::Files;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_that_stalls_ends_and_makes_room() {
+        const AT_ONCE: usize = 3;
+        let dir = tempfile::tempdir().unwrap();
+        let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (chain, key) = (dir.path().join("pem"), dir.path().join("key"));
+        std::fs::write(&chain, cert.pem()).unwrap();
+        std::fs::write(&key, signing_key.serialize_pem()).unwrap();
+        let server = Server::new(Files { authorities: chain.clone(), chain, key }, "example.test".parse().unwrap()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut connections = pin!(greeted(TcpIncoming::from(listener), Arc::new(server), AT_ONCE));
+        let silent = async {
+            let mut silent = Vec::new();
+            for _ in 0..=AT_ONCE {
+                silent.push(TcpStream::connect(address).await.unwrap());
+            }
+            for mut client in silent {
+                assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+            }
+        };
+        tokio::select! {
+            _ = connections.next() => panic!("nobody greeted"),
+            () = silent => {}
+        }
     }
 }

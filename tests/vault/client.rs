@@ -74,6 +74,16 @@ impl Client {
         Ok(Self { channel: endpoint.connect().await? })
     }
 
+    /// The vault at the other end of `channel`.
+    pub(crate) fn over(channel: Channel) -> Self {
+        Self { channel }
+    }
+
+    /// The connection itself.
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     pub(crate) fn tenants(&self, who: &str) -> TenantServiceClient<InterceptedService<Channel, As>> {
         TenantServiceClient::with_interceptor(self.channel.clone(), As(who.to_owned()))
     }

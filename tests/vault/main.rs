@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod authority;
 mod client;
 mod server;
 mod stream;
@@ -23,5 +24,6 @@ mod lists;
 mod quota;
 mod retries;
 mod time;
+mod tls;
 mod upload;
 mod withdraw;

@@ -132,19 +132,7 @@ impl Server {
         clock: Clock,
         change: impl FnOnce(&mut Blueprint),
     ) -> Result<Self, BuildError> {
-        let config = Config {
-            vault: VAULT_ID.parse().unwrap(),
-            server: Listen {
-                listen: "127.0.0.1:0".parse().unwrap(),
-                data_dir: home.path().join("data"),
-                drain: TimeDelta::seconds(10),
-            },
-            tls: None,
-            trust_domain: TRUST_DOMAIN.parse().unwrap(),
-            roles: roles(),
-            clock: ClockLimits::default(),
-            log: Log::default(),
-        };
+        let config = config(home.path());
         let limits = Limits { max_jump: config.clock.max_jump, max_gap: config.clock.max_gap };
         let source = Box::new(FileSource::open(&clock.path).unwrap());
         let mut blueprint = Blueprint::new(config.vault.clone(), config.server.data_dir.clone(), source, limits);
@@ -177,6 +165,19 @@ impl Server {
         let hours = std::fs::read_dir(self.data().join("volumes")).unwrap();
         let files = |hour: &Path| std::fs::read_dir(hour).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>();
         hours.flat_map(|hour| files(&hour.unwrap().path())).collect()
+    }
+}
+
+/// The configuration of a vault in `home`.
+pub(crate) fn config(home: &Path) -> Config {
+    Config {
+        vault: VAULT_ID.parse().unwrap(),
+        server: Listen { listen: "127.0.0.1:0".parse().unwrap(), data_dir: home.join("data"), drain: TimeDelta::seconds(10) },
+        tls: None,
+        trust_domain: TRUST_DOMAIN.parse().unwrap(),
+        roles: roles(),
+        clock: ClockLimits::default(),
+        log: Log::default(),
     }
 }
 
