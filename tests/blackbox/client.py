@@ -21,6 +21,12 @@ OPTIONS = (
 )
 
 
+def open_channel(address, credentials, options):
+    if credentials is None:
+        return grpc.insecure_channel(address, options=options)
+    return grpc.secure_channel(address, credentials, options=options)
+
+
 class Refused(Exception):
     """An answer other than OK: its status code and the reason in its ErrorInfo."""
 
@@ -59,11 +65,12 @@ class _Service:
 
 
 class Caller:
-    """An identity, known to the vault by the SPIFFE id that it sends; None sends nothing."""
+    """An identity. Without TLS the vault knows it by the SPIFFE id that it sends, None sends nothing; with TLS, by the
+    certificate in its credentials."""
 
-    def __init__(self, address, spiffe_id):
+    def __init__(self, address, spiffe_id, credentials=None):
         self._metadata = (("idvault-caller", spiffe_id),) if spiffe_id else ()
-        self._channel = grpc.insecure_channel(address, options=OPTIONS)
+        self._channel = open_channel(address, credentials, OPTIONS)
         self._training = training_service_pb2_grpc.TrainingServiceStub(self._channel)
         self.tenants = self._service(tenant_service_pb2_grpc.TenantServiceStub(self._channel))
         self.records = self._service(record_service_pb2_grpc.RecordServiceStub(self._channel))

@@ -24,4 +24,8 @@ run mkdir -p "$gen"
 run "$venv/bin/python" -m grpc_tools.protoc --proto_path="$repo/proto" --python_out="$gen" --grpc_python_out="$gen" \
     "$repo"/proto/idvault/v1/*.proto
 
-run env PYTHONPATH="$gen" PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" -m pytest -q -p no:cacheprovider "$here" "$@"
+# The whole story twice: without TLS, then with a certificate for everybody.
+for tls in 0 1; do
+    run env IDVAULT_TLS=$tls PYTHONPATH="$gen" PYTHONDONTWRITEBYTECODE=1 \
+        "$venv/bin/python" -m pytest -q -p no:cacheprovider "$here" "$@"
+done

@@ -11,10 +11,13 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from client import Caller
+from certificates import Certificates
+from client import Caller, open_channel
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("IDVAULT_BIN", REPOSITORY / "target/release/idvault"))
+# Whether the vault is served over mutual TLS, each caller with a certificate of its own.
+TLS = os.environ.get("IDVAULT_TLS") == "1"
 PATIENCE_SECONDS = 30
 VAULT_ID = "blackbox"
 TRUST_DOMAIN = "example.test"
@@ -67,11 +70,12 @@ class Clock:
 class Vault:
     """A vault in `home`, and the people who call it."""
 
-    def __init__(self, home, elapsed=None):
+    def __init__(self, home, elapsed=None, tls=TLS):
         self.data = home / "data"
         self.config = home / "idvault.toml"
         self.log = home / "idvault.log"
         self.clock = Clock(home / "clock", elapsed)
+        self.certificates = Certificates(BINARY, home / "certificates") if tls else None
         self._process = None
         self._callers = {}
         self.write_config()
@@ -86,7 +90,10 @@ class Vault:
             "server": {"listen": self.address, "data_dir": str(self.data)},
             "trust": {"domain": TRUST_DOMAIN},
             "roles": {role: [spiffe_id(path) for path in paths] for role, paths in ROLES.items()},
-        } | replaced
+        }
+        if self.certificates:
+            sections["tls"] = self.certificates.config
+        sections |= replaced
         # JSON strings and lists of strings are TOML as well.
         lines = []
         for section, values in sections.items():
@@ -94,14 +101,16 @@ class Vault:
         self.config.write_text("\n".join(lines) + "\n")
 
     def command(self):
-        return [BINARY, "serve", "--config", self.config, "--insecure-loopback", "--clock-file", self.clock.path]
+        command = [BINARY, "serve", "--config", self.config, "--clock-file", self.clock.path]
+        return command if self.certificates else [*command, "--insecure-loopback"]
 
     def start(self, trusted=True):
         """Starts the server and waits for its health service to say SERVING; not `trusted`: to say anything."""
         self.write_config()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self.command(), stdout=log, stderr=log)
-        with grpc.insecure_channel(self.address, options=(("grpc.initial_reconnect_backoff_ms", 50),)) as channel:
+        options = (("grpc.initial_reconnect_backoff_ms", 50),)
+        with open_channel(self.address, self._credentials(OPERATOR), options) as channel:
             health = health_pb2_grpc.HealthStub(channel)
             try:
                 eventually(lambda: self._is_ready(health, trusted))
@@ -141,8 +150,13 @@ class Vault:
     def caller(self, path):
         """Who calls: `tenant/acme`, `person/olga`, `workload/trainer`; None is nobody."""
         if path not in self._callers:
-            self._callers[path] = Caller(self.address, path and spiffe_id(path))
+            said = None if self.certificates else path and spiffe_id(path)
+            self._callers[path] = Caller(self.address, said, self._credentials(path))
         return self._callers[path]
+
+    def _credentials(self, path):
+        """What a caller shows under TLS: None is known to the authority, but nobody."""
+        return self.certificates and self.certificates.credentials(*([spiffe_id(path)] if path else []))
 
     def files(self, folder=""):
         """All files of the data directory, or of one folder of it."""

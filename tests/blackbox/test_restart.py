@@ -95,5 +95,6 @@ def test_bad_usage_is_refused(unstarted):
         _assert_refused_before_anything(unstarted, command)
 
 
-def test_without_tls_and_without_saying_so_nothing_starts(unstarted):
+def test_without_tls_and_without_saying_so_nothing_starts(tmp_path):
+    unstarted = Vault(tmp_path, tls=False)
     _assert_refused_before_anything(unstarted, [part for part in unstarted.command() if part != "--insecure-loopback"])
