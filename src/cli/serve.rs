@@ -17,7 +17,7 @@ pub(super) struct Arguments {
     /// The configuration; idvault.example.toml shows every setting
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Serve without [tls], on loopback: callers are who they say in the metadata key idvault-caller
+    /// Serve without TLS, on loopback: callers are who they say in the metadata key idvault-caller
     #[arg(long)]
     insecure_loopback: bool,
     /// Take the time from this file: line 1 the wall (RFC 3339), line 2, optional, elapsed seconds

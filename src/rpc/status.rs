@@ -48,7 +48,8 @@ impl From<Denied> for Status {
             Denied::CallerUnknown => status(
                 Code::Unauthenticated,
                 "CALLER_UNKNOWN",
-                "the only URI in the client's certificate, or without TLS the metadata key idvault-caller, must be a SPIFFE id of this vault's trust domain",
+                "the only URI in the client's certificate, or without TLS the metadata key idvault-caller, \
+                 must be a SPIFFE id of this vault's trust domain",
             ),
             Denied::NotAllowed => status(Code::PermissionDenied, "CALLER_NOT_ALLOWED", "the caller may not do this"),
             Denied::Invalid { field, rule } => invalid(&field, &rule),

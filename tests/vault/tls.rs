@@ -175,6 +175,17 @@ async fn other_protocols_are_refused() {
 }
 
 #[tokio::test]
+async fn what_is_recorded_stays_closed() {
+    let vault = Secure::start().await;
+    let client = vault.authority.trusted_by(Some(&vault.authority.caller(OPERATOR)));
+    let stream = greet(vault.address, client).await.unwrap();
+    let session = stream.get_ref().1;
+    assert_eq!(session.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+    let group = session.negotiated_key_exchange_group().map(rustls::crypto::SupportedKxGroup::name);
+    assert_eq!(group, Some(rustls::NamedGroup::X25519MLKEM768), "an attacker with a quantum computer reads the rest");
+}
+
+#[tokio::test]
 async fn sessions_are_not_resumed() {
     let vault = Secure::start().await;
     let client = vault.authority.trusted_by(Some(&vault.authority.caller(OPERATOR)));
