@@ -15,15 +15,19 @@ const PROTOS: [&str; 5] = [
 
 /// Messages that hold identification data or receipts. They get no `Debug` (prost knows no redaction); `src/proto.rs`
 /// writes one that shows nothing.
-const SECRETIVE: [&str; 13] = [
+const SECRETIVE: [&str; 17] = [
     "idvault.v1.Attributes",
     "idvault.v1.InlinePart",
     "idvault.v1.RecordHeader",
     "idvault.v1.RecordHeader.consent_source",
     "idvault.v1.CreateRecordRequest",
+    "idvault.v1.UploadRecordRequest",
+    "idvault.v1.UploadRecordRequest.message",
     "idvault.v1.RegisterConsentRequest",
     "idvault.v1.EraseSubjectRequest",
     "idvault.v1.ListConsentsRequest",
+    "idvault.v1.ListRecordsRequest",
+    "idvault.v1.ListReleasesRequest",
     "idvault.v1.FetchRecordsResponse",
     "idvault.v1.FetchRecordsResponse.Item",
     "idvault.v1.FetchRecordsResponse.Item.content",

@@ -174,6 +174,7 @@ impl App {
             .max_connection_age(MAX_CONNECTION_AGE)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .layer(rpc::whole_requests())
             .add_routes(routes);
         let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
         let mut server = match self.tls {

@@ -8,8 +8,10 @@ mod demo;
 mod dev_certs;
 mod fetch;
 mod job;
+mod progress;
 mod put;
 mod records;
+mod releases;
 mod serve;
 mod shell;
 mod tenant;
@@ -21,6 +23,7 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 
 use clap::{Parser, Subcommand};
+use prost_types::Timestamp;
 
 use crate::clock::{Source, SystemSource};
 use crate::domain::category::Category;
@@ -50,7 +53,7 @@ enum Command {
     Demo(demo::Arguments),
     /// Make a certificate authority and everybody's certificates, for trials.
     DevCerts(dev_certs::Arguments),
-    /// Create and show tenants.
+    /// Create, change and show tenants.
     #[command(subcommand)]
     Tenant(tenant::Action),
     /// Make receipt keys, sign receipts; register, show and withdraw consents.
@@ -58,6 +61,8 @@ enum Command {
     Consent(consent::Action),
     /// Upload a check's files and attributes.
     Put(put::Arguments),
+    /// List records' metadata.
+    Records(records::ListArguments),
     /// Show a record's metadata.
     Show(records::Arguments),
     /// Destroy a record at once, for good.
@@ -74,6 +79,8 @@ enum Command {
     Snapshot(job::SnapshotAction),
     /// Fetch one epoch of a snapshot into a folder.
     Fetch(fetch::Arguments),
+    /// Show who received what: the records of a job, or the jobs of a record or person.
+    Releases(releases::Arguments),
     /// Print the completions for a shell.
     Completions(shell::CompletionArguments),
     /// Write the man pages into a folder.
@@ -102,6 +109,7 @@ pub fn main() -> ExitCode {
             Command::Tenant(action) => told(tenant::run(action).await),
             Command::Consent(action) => told(consent::run(action).await),
             Command::Put(arguments) => told(put::run(arguments).await),
+            Command::Records(arguments) => told(records::list(arguments).await),
             Command::Show(arguments) => told(records::show(arguments).await),
             Command::Shred(arguments) => told(records::shred(arguments).await),
             Command::Erase(arguments) => told(consent::erase(arguments).await),
@@ -109,6 +117,7 @@ pub fn main() -> ExitCode {
             Command::Job(action) => told(job::run(action).await),
             Command::Snapshot(action) => told(job::run_snapshot(action).await),
             Command::Fetch(arguments) => told(fetch::run(arguments).await),
+            Command::Releases(arguments) => told(releases::run(arguments).await),
             Command::Completions(arguments) => shell::completions(&arguments),
             Command::Man(arguments) => told(shell::man(&arguments)),
         }
@@ -151,6 +160,16 @@ fn wall() -> Result<DateTime<Utc>, Failure> {
     Ok(reading.map_err(|error| Failure::refused(format!("the clock: {error}")))?.wall)
 }
 
+/// A time as messages have it.
+fn timestamp(time: DateTime<Utc>) -> Timestamp {
+    Timestamp { seconds: time.timestamp(), nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or(0) }
+}
+
+/// Bytes as two lower-case hexadecimal digits each.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
 /// The number of a category by its bare name.
 fn category(name: &str) -> Result<i32, Failure> {
     let category = Category::from_name(name).map(|category| i32::from(category.number()));
@@ -161,4 +180,14 @@ fn category(name: &str) -> Result<i32, Failure> {
 fn purpose(name: &str) -> Result<i32, Failure> {
     let purpose = Purpose::from_name(name).map(|purpose| i32::from(purpose.number()));
     purpose.ok_or_else(|| Failure::usage(format!("{name:?} is no purpose, such as TRAIN_FACE_MATCH")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_command_contradicts_itself() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
 }

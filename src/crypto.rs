@@ -4,7 +4,10 @@
 //! themselves. Algorithms come from well-kept crates; only their composition, each time a published one, is our own.
 
 pub mod aead;
+mod json;
 pub mod jwk;
+pub mod jws;
+pub mod key_proof;
 pub mod random;
 pub mod receipt;
 pub mod seal;

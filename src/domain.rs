@@ -10,6 +10,7 @@ pub mod context;
 pub mod ids;
 pub mod job;
 pub mod media;
+pub mod metadata;
 pub mod order;
 pub mod policy;
 pub mod purpose;

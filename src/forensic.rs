@@ -149,7 +149,7 @@ impl Attack {
     }
 
     fn open_part(&self, record: &Record, part: &Part) -> Option<Plaintext> {
-        let sealed = self.volumes.read(record.place, part.number, &part.extent).ok()?;
+        let sealed = self.volumes.read(record.place, part.number, &part.extents).ok()?;
         let context = part_context(&self.vault, record, part);
         let leaves = self.trees.get(&record.place.hour)?.iter().filter_map(|tree| tree.leaf(record.place.serial));
         let mut keys = leaves.map(|leaf| leaf.derive(&[b"idvault/part/v1", &u16::from(part.number).to_be_bytes()]));

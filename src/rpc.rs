@@ -13,9 +13,12 @@ mod retention;
 mod status;
 mod tenants;
 mod training;
+mod uploads;
+mod whole;
 
 pub use caller::{Callers, Peer, Proof, Role};
 pub use connections::{Connection, connections};
+pub use whole::whole_requests;
 
 use std::sync::Arc;
 
@@ -24,6 +27,7 @@ use tonic::Status;
 use crate::proto;
 use crate::vault::Vault;
 use crate::vault::error::Error;
+use uploads::Uploads;
 
 /// The longest message that is received: 4 MiB of parts and the rest of their request.
 const MAX_MESSAGE_BYTES: usize = (4 << 20) + (64 << 10);
@@ -34,13 +38,14 @@ const MAX_MESSAGE_BYTES: usize = (4 << 20) + (64 << 10);
 pub struct Api {
     vault: Arc<Vault>,
     callers: Arc<Callers>,
+    uploads: Uploads,
 }
 
 impl Api {
     /// The API over this vault for these callers.
     #[must_use]
     pub fn new(vault: Arc<Vault>, callers: Callers) -> Self {
-        Self { vault, callers: Arc::new(callers) }
+        Self { vault, callers: Arc::new(callers), uploads: Uploads::new() }
     }
 
     /// All services.

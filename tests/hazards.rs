@@ -12,7 +12,7 @@ use idvault::domain::policy::Refusal;
 use idvault::domain::purpose::{Purpose, PurposeSet};
 use idvault::vault::OpenError;
 use idvault::vault::error::Error;
-use idvault::vault::ingest::ConsentSource;
+use idvault::vault::ingest::{ConsentSource, Upload};
 
 use scene::{Fetched, Scene, tenant};
 
@@ -48,11 +48,11 @@ fn an_old_ledger_put_back_is_refused() {
 fn one_request_sent_many_times_at_once_makes_one_record() {
     let scene = Scene::new();
     for _ in 0..40 {
-        let upload = Arc::new(scene.upload());
+        let header = scene.upload().header;
         let attempts: Vec<_> = (0..4)
             .map(|_| {
-                let (vault, upload) = (Arc::clone(scene.vault()), Arc::clone(&upload));
-                std::thread::spawn(move || vault.create_record(&upload))
+                let (vault, upload) = (Arc::clone(scene.vault()), Upload { header: header.clone(), ..scene.upload() });
+                std::thread::spawn(move || vault.create_record(upload))
             })
             .collect();
         let mut ids: Vec<_> = attempts.into_iter().map(|attempt| attempt.join().unwrap().unwrap().id).collect();
@@ -82,8 +82,8 @@ fn a_consent_withdrawn_years_ago_does_not_come_back() {
     }
     assert!(matches!(scene.vault().consent(&tenant(), consent.id()), Err(Error::NotFound)), "the row must be forgotten by now");
     let mut upload = scene.upload();
-    upload.consent = ConsentSource::Receipt(receipt);
-    assert!(matches!(scene.vault().create_record(&upload), Err(Error::Refused(Refusal::Withdrawn))));
+    upload.header.consent = ConsentSource::Receipt(receipt);
+    assert!(matches!(scene.vault().create_record(upload), Err(Error::Refused(Refusal::Withdrawn))));
 }
 
 #[test]

@@ -13,20 +13,26 @@ use idvault::domain::consent::{Consent, ConsentEvent, ConsentEventKind, ConsentS
 use idvault::domain::job::{Job, JobState};
 use idvault::domain::policy::{Offer, RULE_SET_VERSION, Reason, Refusal, admit, admit_receipt, decide};
 use idvault::domain::purpose::{Purpose, PurposeSet};
-use idvault::domain::receipt::{ConsentType, Grant, GrantDecision, LawfulBasis, SubjectClass};
+use idvault::domain::receipt::{ConsentType, Grant, GrantDecision, LawfulBasis, Receipt, SubjectClass};
 use idvault::domain::record::RecordState;
 use idvault::domain::retention::Now;
+use idvault::domain::tenant::{KeyRevocation, NoticeVersion, Terms};
 
 #[path = "policy/cases.rs"]
 mod cases;
+#[path = "policy/oracle.rs"]
+mod oracle;
 
 use cases::{
-    Case, ENTITIES, REGIONS, call, consents, days, eligible_cases, grants, jurisdiction, noon, nows, set, tenant, usable_grant,
+    Case, ENTITIES, REGIONS, call, consents, days, eligible_cases, grants, jurisdiction, noon, nows, set, tenant, terms,
+    usable_grant,
 };
+use oracle::{is_releasable, may_release, rests};
 
 /// What is released: the files by category, and the fields.
 fn released(case: &Case) -> Result<CategorySet, Vec<Reason>> {
-    let permit = decide(&case.job, &case.record, &case.consent, case.now).map_err(|denial| denial.reasons().to_vec())?;
+    let permit =
+        decide(&case.job, &case.record, &case.consent, &case.terms, case.now).map_err(|denial| denial.reasons().to_vec())?;
     assert_eq!((permit.job(), permit.place()), (case.job.id, case.record.place));
     let mut all = CategorySet::default();
     for part in permit.into_parts() {
@@ -39,53 +45,25 @@ fn released(case: &Case) -> Result<CategorySet, Vec<Reason>> {
     Ok(all)
 }
 
-/// Rule 3 for one category, by the letter.
-fn may_release(case: &Case, category: Category) -> bool {
-    let spec = &case.job.spec;
-    let about = |grant: &&Grant| grant.purpose == spec.purpose && grant.categories.contains(category);
-    let mut grants = case.consent.receipt.grants.iter().filter(about);
-    let refused = grants.clone().any(|grant| grant.decision == GrantDecision::Refused);
-    let given = grants.any(|grant| {
-        grant.decision == GrantDecision::Given
-            && grant.consent_type == ConsentType::Explicit
-            && grant.ui_element_id.is_some()
-            && grant.lawful_basis == LawfulBasis::Consent
-            && grant.recipients.contains(&spec.legal_entity)
-            && grant.regions.contains(&spec.region)
-    });
-    given && !refused && spec.purpose != Purpose::VerifyIdentity && spec.categories.contains(&category)
-}
-
-/// The rules about the case as a whole, by the letter.
-fn is_releasable(Case { job, record, consent, now }: &Case) -> bool {
-    let (spec, receipt) = (&job.spec, &consent.receipt);
-    let skewed = now.lo + TimeDelta::seconds(300);
-    let withdrawn = consent.events.iter().any(|event| match event.kind {
-        ConsentEventKind::WithdrawnWhole => true,
-        ConsentEventKind::Withdrawn(purposes) => purposes.contains(spec.purpose),
-    });
-    job.state == JobState::Active
-        && record.state == RecordState::Live
-        && [spec.expire_time, record.expire_time, receipt.expires_at].iter().all(|end| now.hi < *end)
-        && [receipt.issued_at, receipt.not_before, receipt.event.time].iter().all(|begin| *begin <= skewed)
-        && receipt.event.time <= record.collect_time
-        && receipt.bound_call_id.iter().all(|bound| *bound == record.call_id)
-        && (record.consent, record.receipt_sha256) == (receipt.id, consent.receipt_sha256)
-        && record.tenant == consent.tenant
-        && receipt.issuer == consent.tenant
-        && (receipt.subject_class == SubjectClass::Adult || receipt.guardian_ref.is_some())
-        && spec.tenants.contains(&record.tenant)
-        && spec.jurisdictions.contains(&receipt.jurisdiction)
-        && spec.uploaded_from.iter().all(|from| *from <= record.upload_time)
-        && spec.uploaded_before.iter().all(|before| record.upload_time < *before)
-        && !withdrawn
-}
-
 /// Checks that a change takes away what was released, for this reason.
 fn denied_after(mut case: Case, reason: Reason, change: impl FnOnce(&mut Case)) {
     released(&case).expect("eligible before");
     change(&mut case);
     assert_eq!(released(&case), Err(vec![reason]));
+}
+
+/// Terms under which a receipt counts for nothing, for every reason.
+fn all_void(receipt: &Receipt) -> Terms {
+    let time = receipt.issued_at - TimeDelta::seconds(1);
+    let notice = NoticeVersion {
+        id: receipt.notice.id.clone(),
+        version: receipt.notice.version.clone(),
+        sha256: receipt.notice.sha256,
+        invalidating: false,
+        registered_at: noon(),
+    };
+    let later = NoticeVersion { version: "3".to_owned(), invalidating: true, ..notice.clone() };
+    Terms { revocations: vec![KeyRevocation { kid: receipt.kid.clone(), time }], notices: vec![notice, later] }
 }
 
 fn withdraw(consent: &mut Consent, purposes: impl IntoIterator<Item = Purpose>) {
@@ -104,11 +82,21 @@ proptest! {
 
     #[test]
     fn rule_1_a_denial_says_why_and_by_which_rules(case in cases::cases()) {
-        if let Err(denial) = decide(&case.job, &case.record, &case.consent, case.now) {
+        if let Err(denial) = decide(&case.job, &case.record, &case.consent, &case.terms, case.now) {
             prop_assert_eq!(denial.rule_set(), RULE_SET_VERSION);
             prop_assert!(!denial.reasons().is_empty());
             prop_assert!(denial.reasons().is_sorted_by(|a, b| a < b));
         }
+    }
+
+    #[test]
+    fn rule_5_a_receipt_whose_ground_is_gone_is_void(case in eligible_cases()) {
+        denied_after(case.clone(), Reason::ConsentVoid, |case| case.terms.revocations = all_void(&case.consent.receipt).revocations);
+        denied_after(case.clone(), Reason::ConsentVoid, |case| case.terms.notices = all_void(&case.consent.receipt).notices);
+        denied_after(case, Reason::ConsentVoid, |case| {
+            case.terms.notices = all_void(&case.consent.receipt).notices;
+            case.terms.notices.remove(0);
+        });
     }
 
     #[test]
@@ -233,7 +221,7 @@ proptest! {
         }
         prop_assert!(!consent.keeps_alive());
         prop_assert_eq!(consent.is_withdrawn(), consent.granted().has_training());
-        prop_assert!(!alive || consent.state(now) == ConsentState::Withdrawn);
+        prop_assert!(!alive || consent.state(&Terms::default(), now) == ConsentState::Withdrawn);
         withdraw(&mut consent, [Purpose::VerifyIdentity]);
         prop_assert!(!consent.keeps_alive());
     }
@@ -302,11 +290,11 @@ proptest! {
 
     #[test]
     fn admission_takes_in_nothing_that_may_not_be_used(case in prop_oneof![cases::cases(), eligible_cases()]) {
-        let Case { job, record, consent, now } = case;
+        let Case { job, record, consent, terms, now } = case;
         let offer = Offer { call_id: &record.call_id, collect_time: record.collect_time, categories: record.categories() };
         let held: Vec<_> = offer.categories.iter().collect();
         let usable = held.iter().all(|category| covers(&consent, *category, true)) && consent.keeps_alive();
-        let admitted = admit(&offer, &consent, now);
+        let admitted = admit(&offer, &consent, &terms, now);
         prop_assert!(admitted.is_err() || usable);
         match admitted {
             Ok(()) => {
@@ -322,7 +310,7 @@ proptest! {
                 (job.spec.tenants, job.spec.jurisdictions) = (vec![consent.tenant.clone()], vec![consent.receipt.jurisdiction.clone()]);
                 for category in held {
                     let jobs = job_for(&job, &consent, category);
-                    prop_assert!(jobs.iter().any(|job| decide(job, &record, &consent, now).is_ok()), "{category:?}");
+                    prop_assert!(jobs.iter().any(|job| decide(job, &record, &consent, &terms, now).is_ok()), "{category:?}");
                 }
             }
             Err(Refusal::CategoryNotCovered(categories)) => {
@@ -342,7 +330,7 @@ proptest! {
     }
 
     #[test]
-    fn times_of_a_receipt_are_held_against_both_ends_of_now(consent in consents(), now in nows()) {
+    fn a_receipt_is_held_against_both_ends_of_now_and_what_it_rests_on(consent in consents(), terms in terms(), now in nows()) {
         let receipt = &consent.receipt;
         let latest = receipt.issued_at.max(receipt.not_before).max(receipt.event.time);
         let expected = if latest > now.lo + TimeDelta::seconds(300) {
@@ -352,16 +340,22 @@ proptest! {
         } else {
             Ok(())
         };
-        prop_assert_eq!(admit_receipt(receipt, now), expected);
+        let void = [Refusal::KeyRevoked, Refusal::NoticeUnknown, Refusal::NoticeReplaced];
+        match admit_receipt(receipt, &terms, now) {
+            Err(refusal) if expected.is_ok() => prop_assert!(void.contains(&refusal) && !rests(receipt, &terms)),
+            admitted => prop_assert_eq!((admitted, expected.is_err() || rests(receipt, &terms)), (expected, true)),
+        }
         let expired = receipt.expires_at <= now.hi;
-        let state = if expired { ConsentState::Expired } else { ConsentState::Active };
-        prop_assert_eq!(consent.state(now), if consent.is_withdrawn() { ConsentState::Withdrawn } else { state });
+        let valid = if rests(receipt, &terms) { ConsentState::Active } else { ConsentState::Invalidated };
+        let state = if expired { ConsentState::Expired } else { valid };
+        prop_assert_eq!(consent.state(&terms, now), if consent.is_withdrawn() { ConsentState::Withdrawn } else { state });
     }
 
     /// Everything is wrong at first and put right one by one: each refusal hides those after it.
     #[test]
     fn refusals_come_in_their_order(case in eligible_cases()) {
         let Case { job, record, consent: good, .. } = case;
+        let mut terms = Terms::default();
         let now = Now { lo: noon(), hi: noon() };
         let (held, far) = (record.categories(), noon() + days(9));
         let mut consent = good.clone();
@@ -374,13 +368,20 @@ proptest! {
         macro_rules! refused {
             ($refusal:expr) => {
                 let offer = Offer { call_id: &record.call_id, collect_time, categories: held };
-                prop_assert_eq!(admit(&offer, &consent, now), $refusal);
+                prop_assert_eq!(admit(&offer, &consent, &terms, now), $refusal);
             };
         }
         refused!(Err(Refusal::NotYetValid));
         consent.receipt.not_before = noon();
         refused!(Err(Refusal::Expired));
         consent.receipt.expires_at = far;
+        terms = all_void(&consent.receipt);
+        refused!(Err(Refusal::KeyRevoked));
+        terms.revocations[0].time = consent.receipt.issued_at;
+        refused!(Err(Refusal::NoticeReplaced));
+        terms.notices[0].sha256 = [9; 32];
+        refused!(Err(Refusal::NoticeUnknown));
+        terms.notices.clear();
         refused!(Err(Refusal::Withdrawn));
         consent.events.clear();
         refused!(Err(Refusal::GuardianRequired));

@@ -90,7 +90,7 @@ fn victim() {
         });
         blueprint
     });
-    scene.vault().create_tenant(new_tenant()).unwrap();
+    scene.vault().create_tenant(&tenant(), new_tenant()).unwrap();
     let (stays, goes) = (scene.record(), scene.record());
     std::fs::write(home.join("stays"), stays.id.to_string()).unwrap();
     std::fs::write(home.join("goes"), goes.id.to_string()).unwrap();

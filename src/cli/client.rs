@@ -1,6 +1,7 @@
 //! What all commands that call a vault share: which vault and as whom, how answers are shown, how refusals are told.
 
 mod failure;
+mod list;
 mod output;
 mod profile;
 mod secure;
@@ -10,11 +11,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use prost::{Message, Name};
+use serde_json::Value;
 use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 
 pub(super) use failure::Failure;
+pub(super) use list::{MAX_PAGE_BYTES, PAGE_SIZE};
 pub(super) use output::{from_json, json_of};
 
 use crate::tls::{self, Fault};
@@ -52,8 +55,18 @@ pub(super) struct Client {
     /// The connection.
     pub(super) channel: Channel,
     caller: Option<MetadataValue<Ascii>>,
-    json: bool,
-    name: bool,
+    form: Form,
+}
+
+/// How answers are shown.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// Lines for people.
+    Lines,
+    /// All of it, for programs.
+    Json,
+    /// The name of what it is about.
+    Name,
 }
 
 impl Client {
@@ -70,7 +83,12 @@ impl Client {
         let endpoint = endpoint.map_err(|error| Failure::usage(format!("the server {:?}: {error}", profile.server)))?;
         let channel = patiently(&endpoint, tls.as_ref()).await;
         let channel = channel.map_err(|error| Failure::unreachable(&profile.server, &error))?;
-        Ok(Self { channel, caller, json: options.json, name: options.name })
+        let form = match (options.json, options.name) {
+            (true, _) => Form::Json,
+            (false, true) => Form::Name,
+            (false, false) => Form::Lines,
+        };
+        Ok(Self { channel, caller, form })
     }
 
     /// A request of this caller.
@@ -82,20 +100,26 @@ impl Client {
         request
     }
 
-    /// Shows an answer: all of it as JSON, or for people.
+    /// Shows an answer.
     pub(super) fn show<M: Message + Name>(&self, message: Option<&M>) -> Result<ExitCode, Failure> {
         let message =
             message.ok_or_else(|| Failure::refused("the vault's answer is empty: is this client older than the vault?"))?;
-        let value = json_of(message)?;
-        if self.name {
-            let name = value.get("name").and_then(serde_json::Value::as_str);
-            anstream::println!("{}", name.ok_or_else(|| Failure::usage("--name: the answer has no name"))?);
-        } else if self.json {
-            anstream::println!("{value:#}");
-        } else {
-            output::for_people(&value);
-        }
+        anstream::println!("{}", self.form.text(&json_of(message)?)?);
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Form {
+    /// The text of an answer, without a line feed at its end.
+    fn text(self, answer: &Value) -> Result<String, Failure> {
+        match self {
+            Self::Lines => Ok(output::lines(answer)),
+            Self::Json => Ok(format!("{answer:#}")),
+            Self::Name => {
+                let name = answer.get("name").and_then(Value::as_str).map(str::to_owned);
+                name.ok_or_else(|| Failure::usage("--name: the answer has no name"))
+            }
+        }
     }
 }
 

@@ -1,18 +1,19 @@
 //! `idvault consent`: receipt keys, receipts signed as a tenant signs them, and consents in the vault.
 
+mod key;
 mod receipt;
 
-pub(super) use receipt::{DEFAULT_KID, make_key};
+pub(super) use key::{DEFAULT_KID, Key};
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::client::{Client, Failure, Options};
+use super::client::{Client, Failure, MAX_PAGE_BYTES, Options, PAGE_SIZE};
 use super::{purpose, read_text};
 use crate::proto::consent_service_client::ConsentServiceClient;
-use crate::proto::{EraseSubjectRequest, GetConsentRequest, RegisterConsentRequest, WithdrawConsentRequest};
+use crate::proto::{EraseSubjectRequest, GetConsentRequest, ListConsentsRequest, RegisterConsentRequest, WithdrawConsentRequest};
 
 /// Whom to erase
 #[derive(Debug, clap::Args)]
@@ -29,7 +30,9 @@ pub(super) struct EraseArguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
     /// Make a receipt key: the private key into a file, the JWK set for the tenant to standard output
-    Key(receipt::Key),
+    Key(key::Make),
+    /// Prove that a receipt key is held, and print the proof: the vault wants one with each new key
+    Prove(key::Prove),
     /// Sign a receipt and print it
     Sign(receipt::Sign),
     /// Register a receipt ahead of the uploads under it (the tenant)
@@ -38,6 +41,16 @@ pub(super) enum Action {
         tenant: String,
         /// The receipt
         receipt: PathBuf,
+        #[command(flatten)]
+        client: Options,
+    },
+    /// List the consents of a tenant (the tenant, or a privacy officer)
+    List {
+        /// The tenant
+        tenant: String,
+        /// Only those of this person, by the tenant's pseudonym: the `subject_ref` of their receipts
+        #[arg(long)]
+        subject: Option<String>,
         #[command(flatten)]
         client: Options,
     },
@@ -63,6 +76,7 @@ pub(super) enum Action {
 pub(super) async fn run(action: Action) -> Result<ExitCode, Failure> {
     match action {
         Action::Key(key) => key.run(),
+        Action::Prove(prove) => prove.run(),
         Action::Sign(sign) => sign.run(),
         Action::Register { tenant, receipt, client } => {
             let receipt = read_text(&receipt)?.trim().to_owned();
@@ -70,6 +84,18 @@ pub(super) async fn run(action: Action) -> Result<ExitCode, Failure> {
             let request = client.request(RegisterConsentRequest { parent: format!("tenants/{tenant}"), receipt });
             let answer = ConsentServiceClient::new(client.channel.clone()).register_consent(request).await?;
             client.show(answer.into_inner().consent.as_ref())
+        }
+        Action::List { tenant, subject, client } => {
+            let (parent, subject_ref) = (format!("tenants/{tenant}"), subject.unwrap_or_default());
+            let client = Client::connect(client).await?;
+            let mut consents = ConsentServiceClient::new(client.channel.clone()).max_decoding_message_size(MAX_PAGE_BYTES);
+            let first = ListConsentsRequest { parent, subject_ref, page_size: PAGE_SIZE, ..ListConsentsRequest::default() };
+            let page = async |page_token| {
+                let request = client.request(ListConsentsRequest { page_token, ..first.clone() });
+                let page = consents.list_consents(request).await?.into_inner();
+                Ok((page.consents, page.next_page_token))
+            };
+            client.show_list(page).await
         }
         Action::Show { consent, client } => {
             let client = Client::connect(client).await?;

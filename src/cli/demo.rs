@@ -76,7 +76,12 @@ async fn story() -> Result<bool, Failure> {
 /// Everyone uploads; those whose receipt grants no training purpose are turned away.
 async fn upload_all(account: &mut Account, host: &Host, provider: &Provider) -> Result<Vec<Uploaded>, Failure> {
     let operator = host.caller(OPERATOR).await?;
-    let tenant = Tenant { jwks: provider.jwks(), metadata_policy: MetadataPolicy::Keep.into(), ..Tenant::default() };
+    let tenant = Tenant {
+        jwks: provider.jwks(),
+        jwks_proofs: vec![provider.proof()],
+        metadata_policy: MetadataPolicy::Keep.into(),
+        ..Tenant::default()
+    };
     let create = CreateTenantRequest { tenant_id: "kyc-asia".to_owned(), tenant: Some(tenant) };
     TenantServiceClient::new(operator.channel.clone()).create_tenant(operator.request(create)).await?;
 

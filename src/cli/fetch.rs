@@ -9,12 +9,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use tonic::transport::Channel;
 
 use super::client::{Client, Failure, Options, json_of};
-use super::new_uuid;
+use super::{hex, new_uuid, progress};
 use crate::files;
 use crate::proto::fetch_records_response::item::Content;
 use crate::proto::fetch_records_response::{Item, Tombstone};
@@ -79,7 +78,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let mut folder = Folder::open(arguments.folder, begun)?;
     let snapshot = client.request(GetSnapshotRequest { name: folder.progress.snapshot.clone() });
     let count = training.get_snapshot(snapshot).await?.into_inner().snapshot.unwrap_or_default().position_count;
-    let bar = ProgressBar::new(count).with_style(style());
+    let bar = progress::bar(count, "{pos}/{len} positions, {per_sec}");
     let Progress { snapshot, seed, epoch, rank, world_size, next_position, .. } = folder.progress.clone();
     let request = FetchRecordsRequest {
         snapshot,
@@ -123,11 +122,6 @@ async fn snapshot_of(
     }
     let request = client.request(CreateSnapshotRequest { parent: source, request_id: new_uuid()? });
     Ok(training.create_snapshot(request).await?.into_inner().snapshot.unwrap_or_default().name)
-}
-
-fn style() -> ProgressStyle {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} positions, {per_sec}, {eta} left");
-    style.unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// The folder that records go into.
@@ -184,8 +178,7 @@ impl Folder {
             None => {}
         }
         if item.last {
-            let token = item.record_token.iter().fold(String::new(), |name, byte| name + &format!("{byte:02x}"));
-            let whole = self.path.join(token);
+            let whole = self.path.join(hex(&item.record_token));
             // A record sent again after a cut is the same one.
             if whole.exists() {
                 fs::remove_dir_all(&whole).map_err(|error| Failure::file(&whole, &error))?;

@@ -4,16 +4,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use base64ct::{Base64, Encoding};
-use chrono::TimeDelta;
+use chrono::{SubsecRound, TimeDelta};
 use clap::{Subcommand, ValueEnum};
-use prost_types::Timestamp;
 
-use super::client::{Client, Failure, Options, from_json};
-use super::{new_uuid, read_text, wall};
+use super::client::{Client, Failure, MAX_PAGE_BYTES, Options, PAGE_SIZE, from_json};
+use super::{new_uuid, read_text, timestamp, wall};
 use crate::proto::training_service_client::TrainingServiceClient;
 use crate::proto::{
     ApproveTrainingJobRequest, ApproverRole, CreateSnapshotRequest, CreateTrainingJobRequest, GetSnapshotRequest,
-    GetTrainingJobRequest, RevokeTrainingJobRequest, SubmitTrainingJobRequest, TrainingJobSpec,
+    GetTrainingJobRequest, ListTrainingJobsRequest, RevokeTrainingJobRequest, SubmitTrainingJobRequest, TrainingJobSpec,
 };
 
 /// What to do with training jobs
@@ -29,6 +28,9 @@ pub(super) enum Action {
         /// Ask for approval at once
         #[arg(long)]
         submit: bool,
+        /// Create nothing: show how many records the job would find now, and why not the others
+        #[arg(long, conflicts_with = "submit")]
+        validate_only: bool,
         #[command(flatten)]
         client: Options,
     },
@@ -59,6 +61,11 @@ pub(super) enum Action {
         /// Why, for whoever reads the job
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        client: Options,
+    },
+    /// List all jobs (requester, approvers)
+    List {
         #[command(flatten)]
         client: Options,
     },
@@ -98,14 +105,18 @@ pub(super) enum SnapshotAction {
 
 pub(super) async fn run(action: Action) -> Result<ExitCode, Failure> {
     match action {
-        Action::Create { spec, days, submit, client } => {
+        Action::Create { spec, days, submit, validate_only, client } => {
             let mut spec: TrainingJobSpec = from_json(&read_text(&spec)?, &spec.display().to_string())?;
             let end = wall()?.checked_add_signed(TimeDelta::days(days.into())).unwrap_or_default();
-            spec.expire_time.get_or_insert(Timestamp { seconds: end.timestamp(), nanos: 0 });
+            spec.expire_time.get_or_insert(timestamp(end.trunc_subsecs(0)));
             let client = Client::connect(client).await?;
             let mut training = TrainingServiceClient::new(client.channel.clone());
-            let request = client.request(CreateTrainingJobRequest { request_id: new_uuid()?, spec: Some(spec) });
-            let mut job = training.create_training_job(request).await?.into_inner().training_job;
+            let request = CreateTrainingJobRequest { request_id: new_uuid()?, spec: Some(spec), validate_only };
+            let created = training.create_training_job(client.request(request)).await?.into_inner();
+            if validate_only {
+                return client.show(created.eligibility.as_ref());
+            }
+            let mut job = created.training_job;
             if let Some(draft) = job.as_ref().filter(|_| submit) {
                 let request = client.request(SubmitTrainingJobRequest { name: draft.name.clone() });
                 job = training.submit_training_job(request).await?.into_inner().training_job;
@@ -141,6 +152,16 @@ pub(super) async fn run(action: Action) -> Result<ExitCode, Failure> {
             let request = client.request(RevokeTrainingJobRequest { name: job, reason });
             let answer = TrainingServiceClient::new(client.channel.clone()).revoke_training_job(request).await?;
             client.show(answer.into_inner().training_job.as_ref())
+        }
+        Action::List { client } => {
+            let client = Client::connect(client).await?;
+            let mut training = TrainingServiceClient::new(client.channel.clone()).max_decoding_message_size(MAX_PAGE_BYTES);
+            let page = async |page_token| {
+                let request = client.request(ListTrainingJobsRequest { page_size: PAGE_SIZE, page_token });
+                let page = training.list_training_jobs(request).await?.into_inner();
+                Ok((page.training_jobs, page.next_page_token))
+            };
+            client.show_list(page).await
         }
         Action::Show { job, client } => {
             let client = Client::connect(client).await?;

@@ -1,15 +1,17 @@
 //! `idvault put`: a check's files and attributes, under a consent.
 
-use std::path::{Path, PathBuf};
+mod file;
+mod upload;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use prost_types::Timestamp;
-
 use super::client::{Client, Failure, Options, from_json};
-use super::{category, new_uuid, read_text, wall};
+use super::{category, new_uuid, read_text, timestamp, wall};
+use crate::proto::RecordHeader;
 use crate::proto::record_header::ConsentSource;
-use crate::proto::record_service_client::RecordServiceClient;
-use crate::proto::{CreateRecordRequest, InlinePart, PartHeader, RecordHeader};
+use file::PartFile;
+use upload::Upload;
 
 /// What to upload
 #[derive(Debug, clap::Args)]
@@ -40,7 +42,6 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let now = wall()?;
     let consent_source = match (arguments.receipt, arguments.consent) {
         (Some(path), _) => ConsentSource::Receipt(read_text(&path)?.trim().to_owned()),
         (None, consent) => ConsentSource::Consent(consent.unwrap_or_default()),
@@ -50,35 +51,19 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         parent: format!("tenants/{}", arguments.tenant),
         request_id: request_id.clone(),
         call_id: arguments.call_id,
-        collect_time: Some(Timestamp {
-            seconds: now.timestamp(),
-            nanos: i32::try_from(now.timestamp_subsec_nanos()).unwrap_or(0),
-        }),
+        collect_time: Some(timestamp(wall()?)),
         consent_source: Some(consent_source),
     };
     let attributes = match &arguments.attributes {
         Some(path) => Some(from_json(&read_text(path)?, &path.display().to_string())?),
         None => None,
     };
-    let parts = arguments.parts.iter().map(|(category, path)| read_part(category, path)).collect::<Result<_, _>>()?;
+    let parts = arguments.parts.into_iter().map(|(name, path)| PartFile::examine(category(&name)?, path));
+    let upload = Upload { header, parts: parts.collect::<Result<_, _>>()?, attributes };
     let client = Client::connect(arguments.client).await?;
-    let request = client.request(CreateRecordRequest { header: Some(header), parts, attributes });
-    let answer = RecordServiceClient::new(client.channel.clone()).create_record(request).await;
-    let answer = answer
-        .map_err(|status| Failure::from(status).with(&format!("to try the same upload again: --request-id {request_id}")))?;
-    client.show(answer.into_inner().record.as_ref())
-}
-
-fn read_part(name: &str, path: &Path) -> Result<InlinePart, Failure> {
-    let data = std::fs::read(path).map_err(|error| Failure::file(path, &error))?;
-    let kind = infer::get(&data).map(|kind| kind.mime_type().replace("image/heif", "image/heic"));
-    let header = PartHeader {
-        category: category(name)?,
-        media_type: kind.ok_or_else(|| Failure::usage(format!("{}: no known format", path.display())))?,
-        size_bytes: u64::try_from(data.len()).unwrap_or(u64::MAX),
-        crc32c: crc32c::crc32c(&data),
-    };
-    Ok(InlinePart { header: Some(header), data })
+    let record = upload.run(&client).await;
+    let record = record.map_err(|failure| failure.with(&format!("to try the same upload again: --request-id {request_id}")))?;
+    client.show(record.as_ref())
 }
 
 fn parse_part(text: &str) -> Result<(String, PathBuf), String> {

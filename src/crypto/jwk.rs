@@ -6,8 +6,9 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use ed25519_dalek::VerifyingKey;
 use p256::ecdsa::signature::Verifier;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
-use crate::crypto::receipt::json;
+use super::json;
 
 /// How many keys a set has at most.
 const MAX_KEYS: usize = 16;
@@ -57,6 +58,14 @@ impl Algorithm {
             _ => None,
         }
     }
+
+    /// The name under which this version signs.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::EdDsa => "EdDSA",
+            Self::Es256 => "ES256",
+        }
+    }
 }
 
 impl PublicKey {
@@ -67,6 +76,26 @@ impl PublicKey {
             Self::Ed25519(_) => Algorithm::EdDsa,
             Self::P256(_) => Algorithm::Es256,
         }
+    }
+
+    /// Its required members alone, in the order of their names, without spaces: the form that RFC 7638 hashes.
+    #[must_use]
+    pub fn to_jwk(&self) -> String {
+        let encode = |bytes: Option<&[u8]>| Base64UrlUnpadded::encode_string(bytes.unwrap_or_default());
+        match self {
+            Self::Ed25519(key) => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, encode(Some(key.as_bytes()))),
+            Self::P256(key) => {
+                let point = key.to_sec1_point(false);
+                let (x, y) = (point.x().map(|x| &x[..]), point.y().map(|y| &y[..]));
+                format!(r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#, encode(x), encode(y))
+            }
+        }
+    }
+
+    /// Its thumbprint (RFC 7638) with SHA-256: the same for the same key, whatever its name.
+    #[must_use]
+    pub fn thumbprint(&self) -> [u8; 32] {
+        Sha256::digest(self.to_jwk()).into()
     }
 
     /// Whether it signed `message`. ECDSA has a second signature for each, which anybody can compute: it is another receipt
@@ -106,8 +135,14 @@ impl KeySet {
         Ok(Self { keys })
     }
 
+    /// The keys with their names, in the order of the set.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &PublicKey)> {
+        self.keys.iter().map(|(kid, key)| (kid.as_str(), key))
+    }
+
     /// The key of this name.
-    pub(super) fn get(&self, kid: &str) -> Option<&PublicKey> {
+    #[must_use]
+    pub fn get(&self, kid: &str) -> Option<&PublicKey> {
         self.keys.iter().find(|(name, _)| name == kid).map(|(_, key)| key)
     }
 }
@@ -189,6 +224,15 @@ mod tests {
         let mut short = key;
         short.as_object_mut().unwrap().remove("y");
         assert!(parse(&short).is_err());
+    }
+
+    #[test]
+    fn thumbprints_are_those_of_rfc_7638() {
+        // RFC 8037, appendix A.3.
+        let key = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
+        let set = KeySet::parse(&json!({ "keys": [key] }).to_string()).unwrap();
+        let (_, key) = set.iter().next().unwrap();
+        assert_eq!(Base64UrlUnpadded::encode_string(&key.thumbprint()), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     }
 
     #[test]

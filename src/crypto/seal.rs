@@ -125,6 +125,28 @@ pub fn seal_part(key: &PartKey, salt: &Salt, context: &[u8], plaintext: &[u8]) -
     seal_with::<Bulk>(&key.secret, salt, context, plaintext)
 }
 
+/// Seals a part as its bytes come: what it writes is what [`seal_part`] gives for all of them.
+#[expect(missing_debug_implementations, reason = "holds a key and plaintext")]
+pub struct PartSealer(Sealer<Bulk>);
+
+impl PartSealer {
+    /// Begins a part, and writes what stands before its chunks.
+    #[must_use]
+    pub fn new(key: &PartKey, salt: &Salt, context: &[u8], out: &mut Vec<u8>) -> Self {
+        Self(Sealer::new(&key.secret, salt, context, out))
+    }
+
+    /// Takes the next bytes, and writes the chunks that are full.
+    pub fn update(&mut self, plaintext: &[u8], out: &mut Vec<u8>) {
+        self.0.update(plaintext, out);
+    }
+
+    /// Writes the last chunk.
+    pub fn finish(self, out: &mut Vec<u8>) {
+        self.0.finish(out);
+    }
+}
+
 /// Opens a part for the release that `permit` allows, and uses the permit up.
 ///
 /// # Errors
@@ -157,16 +179,56 @@ pub fn open(key: &Secret, context: &[u8], sealed: &[u8]) -> Result<Plaintext, Op
 }
 
 fn seal_with<A: Aead>(key: &Secret, salt: &Salt, context: &[u8], plaintext: &[u8]) -> Vec<u8> {
-    let stream = Stream::<A>::new(key, &salt.0, context);
     let capacity = u64::try_from(plaintext.len()).map(sealed_len).and_then(usize::try_from);
     let mut out = Vec::with_capacity(capacity.unwrap_or_default());
-    out.extend_from_slice(&salt.0);
-    out.extend_from_slice(&stream.commitment);
-    let empty_end = plaintext.len().is_multiple_of(CHUNK_LEN).then_some(&[][..]);
-    for (number, chunk) in (0..).zip(plaintext.chunks(CHUNK_LEN).chain(empty_end)) {
-        stream.seal_chunk(number, chunk, &mut out);
-    }
+    let mut sealer = Sealer::<A>::new(key, salt, context, &mut out);
+    sealer.update(plaintext, &mut out);
+    sealer.finish(&mut out);
     out
+}
+
+/// A message that is being sealed.
+struct Sealer<A> {
+    stream: Stream<A>,
+    /// Number of the chunk that comes next.
+    number: u64,
+    /// Its beginning, shorter than a full chunk.
+    begun: Zeroizing<Vec<u8>>,
+}
+
+impl<A: Aead> Sealer<A> {
+    fn new(key: &Secret, salt: &Salt, context: &[u8], out: &mut Vec<u8>) -> Self {
+        let stream = Stream::new(key, &salt.0, context);
+        out.extend_from_slice(&salt.0);
+        out.extend_from_slice(&stream.commitment);
+        // Reserved whole, so that no growing leaves plaintext behind.
+        Self { stream, number: 0, begun: Zeroizing::new(Vec::with_capacity(CHUNK_LEN)) }
+    }
+
+    fn update(&mut self, mut plaintext: &[u8], out: &mut Vec<u8>) {
+        if !self.begun.is_empty() {
+            let missing = CHUNK_LEN.saturating_sub(self.begun.len()).min(plaintext.len());
+            let (first, rest) = plaintext.split_at(missing);
+            self.begun.extend_from_slice(first);
+            plaintext = rest;
+            if self.begun.len() < CHUNK_LEN {
+                return;
+            }
+            self.stream.seal_chunk(self.number, &self.begun, out);
+            self.number = self.number.saturating_add(1);
+            self.begun.clear();
+        }
+        let chunks = plaintext.chunks_exact(CHUNK_LEN);
+        self.begun.extend_from_slice(chunks.remainder());
+        for chunk in chunks {
+            self.stream.seal_chunk(self.number, chunk, out);
+            self.number = self.number.saturating_add(1);
+        }
+    }
+
+    fn finish(self, out: &mut Vec<u8>) {
+        self.stream.seal_chunk(self.number, &self.begun, out);
+    }
 }
 
 fn open_with<A: Aead>(key: &Secret, context: &[u8], sealed: &[u8]) -> Result<Plaintext, OpenError> {
@@ -280,6 +342,24 @@ mod tests {
             let at = at.index(sealed.len());
             sealed[at] ^= 1 << bit;
             prop_assert_eq!(error(&sealed), Some(if at < PREFIX_LEN { OpenError::Commitment } else { OpenError::Tag }));
+        }
+
+        #[test]
+        fn sealing_piece_by_piece_gives_the_same_bytes(
+            length in lengths(),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let plaintext: Vec<u8> = (0_u8..251).cycle().take(length).collect();
+            let part = PartKey::derive(&key(), 3);
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(length.saturating_add(1))).chain([0, length]).collect();
+            cuts.sort_unstable();
+            let mut out = Vec::new();
+            let mut sealer = PartSealer::new(&part, &Salt([9; SALT_LEN]), CONTEXT, &mut out);
+            for cut in cuts.windows(2) {
+                sealer.update(&plaintext[cut[0]..cut[1]], &mut out);
+            }
+            sealer.finish(&mut out);
+            prop_assert_eq!(out, seal_part(&part, &Salt([9; SALT_LEN]), CONTEXT, &plaintext));
         }
 
         #[test]

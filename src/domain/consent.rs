@@ -7,6 +7,7 @@ use crate::domain::ids::{ConsentId, TenantId};
 use crate::domain::purpose::{Purpose, PurposeSet};
 use crate::domain::receipt::{Grant, GrantDecision, Receipt};
 use crate::domain::retention::Now;
+use crate::domain::tenant::Terms;
 
 /// What happened to a consent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub enum ConsentState {
     Withdrawn,
     /// No longer: its time is over.
     Expired,
+    /// It does not: what it rests on is void.
+    Invalidated,
 }
 
 /// A consent as the vault keeps it.
@@ -76,13 +79,15 @@ impl Consent {
         })
     }
 
-    /// Its state. What is both withdrawn and expired is withdrawn.
+    /// Its state, under its tenant's terms. What is both withdrawn and expired is withdrawn; what is final comes first.
     #[must_use]
-    pub fn state(&self, now: Now) -> ConsentState {
+    pub fn state(&self, terms: &Terms, now: Now) -> ConsentState {
         if self.is_withdrawn() {
             ConsentState::Withdrawn
         } else if now.may_have_passed(self.receipt.expires_at) {
             ConsentState::Expired
+        } else if terms.hold(&self.receipt).is_err() {
+            ConsentState::Invalidated
         } else {
             ConsentState::Active
         }

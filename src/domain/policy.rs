@@ -12,9 +12,10 @@ use crate::domain::job::{Job, JobState};
 use crate::domain::receipt::{Grant, Receipt, SubjectClass};
 use crate::domain::record::{Part, Record, RecordState};
 use crate::domain::retention::Now;
+use crate::domain::tenant::{Terms, Void};
 
 /// The version of the rules below; it changes whenever a decision could.
-pub const RULE_SET_VERSION: u32 = 1;
+pub const RULE_SET_VERSION: u32 = 2;
 
 /// What an upload brings.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +37,15 @@ pub enum Refusal {
     /// The receipt may have expired.
     #[error("the consent has expired")]
     Expired,
+    /// Its key was revoked before it was signed.
+    #[error("the receipt's key was revoked before it was signed")]
+    KeyRevoked,
+    /// The text that the person was shown is not a registered one.
+    #[error("the notice is not registered for the tenant")]
+    NoticeUnknown,
+    /// A later version of that text voids consents under it.
+    #[error("a later version of the notice voids consents under this one")]
+    NoticeReplaced,
     /// The person withdrew it.
     #[error("the consent was withdrawn")]
     Withdrawn,
@@ -66,9 +76,9 @@ pub enum Refusal {
 ///
 /// # Errors
 /// The first reason to refuse it.
-pub fn admit(offer: &Offer<'_>, consent: &Consent, now: Now) -> Result<(), Refusal> {
+pub fn admit(offer: &Offer<'_>, consent: &Consent, terms: &Terms, now: Now) -> Result<(), Refusal> {
     let receipt = &consent.receipt;
-    admit_receipt(receipt, now)?;
+    admit_receipt(receipt, terms, now)?;
     let conditions = [
         (!consent.is_withdrawn(), Refusal::Withdrawn),
         (has_guardian(receipt), Refusal::GuardianRequired),
@@ -94,18 +104,22 @@ pub fn admit(offer: &Offer<'_>, consent: &Consent, now: Now) -> Result<(), Refus
     }
 }
 
-/// Decides on the times of a receipt alone, as when it is registered before any upload.
+/// Decides on a receipt alone, its times and what it rests on, as when it is registered before any upload.
 ///
 /// # Errors
-/// [`Refusal::NotYetValid`] or [`Refusal::Expired`].
-pub fn admit_receipt(receipt: &Receipt, now: Now) -> Result<(), Refusal> {
-    if ![receipt.issued_at, receipt.not_before, receipt.event.time].into_iter().all(|time| now.has_reached(time)) {
-        Err(Refusal::NotYetValid)
-    } else if now.may_have_passed(receipt.expires_at) {
-        Err(Refusal::Expired)
-    } else {
-        Ok(())
+/// The first reason to refuse it.
+pub fn admit_receipt(receipt: &Receipt, terms: &Terms, now: Now) -> Result<(), Refusal> {
+    if !has_begun(receipt, now) {
+        return Err(Refusal::NotYetValid);
     }
+    if now.may_have_passed(receipt.expires_at) {
+        return Err(Refusal::Expired);
+    }
+    terms.hold(receipt).map_err(|void| match void {
+        Void::KeyRevoked => Refusal::KeyRevoked,
+        Void::NoticeUnknown => Refusal::NoticeUnknown,
+        Void::NoticeReplaced => Refusal::NoticeReplaced,
+    })
 }
 
 /// Why a job does not receive a record.
@@ -123,6 +137,8 @@ pub enum Reason {
     ConsentExpired,
     /// The person withdrew the consent, or this purpose of it.
     ConsentWithdrawn,
+    /// The consent is void: its key was revoked before it was signed, or its notice is not one that holds.
+    ConsentVoid,
     /// A minor's consent names no guardian.
     GuardianRequired,
     /// The job did not ask for this tenant.
@@ -217,11 +233,12 @@ impl PartPermit {
     }
 }
 
-/// Decides whether `job` receives `record` now, and which parts and fields of it. `consent` is the record's own.
+/// Decides whether `job` receives `record` now, and which parts and fields of it. `consent` is the record's own, `terms` its
+/// tenant's.
 ///
 /// # Errors
 /// A [`Denial`] with every reason.
-pub fn decide(job: &Job, record: &Record, consent: &Consent, now: Now) -> Result<ReleasePermit, Denial> {
+pub fn decide(job: &Job, record: &Record, consent: &Consent, terms: &Terms, now: Now) -> Result<ReleasePermit, Denial> {
     let (spec, receipt) = (&job.spec, &consent.receipt);
     let conditions = [
         (job.state_at(now.hi) == JobState::Active, Reason::JobNotActive),
@@ -230,6 +247,7 @@ pub fn decide(job: &Job, record: &Record, consent: &Consent, now: Now) -> Result
         (is_applicable(record, receipt, now), Reason::ConsentNotApplicable),
         (!now.may_have_passed(receipt.expires_at), Reason::ConsentExpired),
         (!consent.withdrawn().contains(spec.purpose), Reason::ConsentWithdrawn),
+        (terms.hold(receipt).is_ok(), Reason::ConsentVoid),
         (has_guardian(receipt), Reason::GuardianRequired),
         (spec.tenants.contains(&record.tenant), Reason::TenantNotAsked),
         (spec.jurisdictions.contains(&receipt.jurisdiction), Reason::JurisdictionNotAsked),
@@ -278,9 +296,11 @@ fn is_consent_of(record: &Record, consent: &Consent) -> bool {
 
 /// Whether the receipt has begun, was decided on before the data was collected, and is for this check.
 fn is_applicable(record: &Record, receipt: &Receipt, now: Now) -> bool {
-    admit_receipt(receipt, now) != Err(Refusal::NotYetValid)
-        && receipt.event.time <= record.collect_time
-        && is_bound_to(receipt, &record.call_id)
+    has_begun(receipt, now) && receipt.event.time <= record.collect_time && is_bound_to(receipt, &record.call_id)
+}
+
+fn has_begun(receipt: &Receipt, now: Now) -> bool {
+    [receipt.issued_at, receipt.not_before, receipt.event.time].into_iter().all(|time| now.has_reached(time))
 }
 
 fn is_bound_to(receipt: &Receipt, call_id: &CallId) -> bool {

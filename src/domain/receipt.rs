@@ -174,6 +174,8 @@ impl Grant {
 /// A consent receipt.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Receipt {
+    /// The name of the key that signed it (`kid`).
+    pub kid: String,
     /// The tenant that signed it (`iss`).
     pub issuer: TenantId,
     /// The vault it was made for (`aud`).

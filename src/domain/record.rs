@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::domain::category::{Category, CategorySet};
 use crate::domain::ids::{CallId, ConsentId, Place, RecordId, TenantId};
 use crate::domain::media::MediaType;
+use crate::domain::metadata::Treatment;
 
 /// Whether a record may still be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub enum RecordState {
     Shredding,
 }
 
-/// Where the sealed bytes of a part are: in which volume of the record's hour, from where, how many.
+/// Where sealed bytes of a part are: in which volume of the record's hour, from where, how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
     /// Number of the volume within the hour.
@@ -29,7 +30,7 @@ pub struct Extent {
 }
 
 /// One file or attribute set of a record: the unit of sealing and release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     /// Its number within the record.
     pub number: u8,
@@ -39,8 +40,10 @@ pub struct Part {
     pub media_type: MediaType,
     /// Size of the plaintext, in bytes.
     pub size: u64,
-    /// Where it is sealed.
-    pub extent: Extent,
+    /// What became of the metadata inside.
+    pub treatment: Treatment,
+    /// Where it is sealed, piece after piece.
+    pub extents: Vec<Extent>,
 }
 
 /// A record.
@@ -84,5 +87,11 @@ impl Record {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.size))
+    }
+
+    /// Size of what is sealed of it, in bytes.
+    #[must_use]
+    pub fn sealed_size(&self) -> u64 {
+        self.parts.iter().flat_map(|part| &part.extents).fold(0, |sum, extent| sum.saturating_add(extent.length))
     }
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::domain::ids::TenantId;
+use crate::domain::receipt::Receipt;
 use crate::domain::retention::Retention;
 
 /// What happens to metadata inside uploaded image files.
@@ -27,4 +28,70 @@ pub struct Tenant {
     pub metadata_policy: MetadataPolicy,
     /// When it was created.
     pub create_time: DateTime<Utc>,
+    /// What its receipts rest on, besides its keys.
+    pub terms: Terms,
+}
+
+/// The end of a receipt key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRevocation {
+    /// The key's name.
+    pub kid: String,
+    /// Receipts of the key that were signed later count for nothing.
+    pub time: DateTime<Utc>,
+}
+
+/// A version of the text by which consent is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoticeVersion {
+    /// Name of the text.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of its bytes.
+    pub sha256: [u8; 32],
+    /// Whether consents under earlier versions are void.
+    pub invalidating: bool,
+    /// When it was registered.
+    pub registered_at: DateTime<Utc>,
+}
+
+/// What a tenant's receipts rest on, besides its keys: which of these were revoked, and which texts people were shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Revoked keys, each once.
+    pub revocations: Vec<KeyRevocation>,
+    /// Registered texts, oldest first. None: any text will do.
+    pub notices: Vec<NoticeVersion>,
+}
+
+/// Why a receipt counts for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Void {
+    /// Its key was revoked before it was signed.
+    KeyRevoked,
+    /// Its notice is not a registered one.
+    NoticeUnknown,
+    /// A later version of its notice voids consents under earlier ones.
+    NoticeReplaced,
+}
+
+impl Terms {
+    /// Whether a receipt counts.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn hold(&self, receipt: &Receipt) -> Result<(), Void> {
+        if self.revocations.iter().any(|revoked| revoked.kid == receipt.kid && receipt.issued_at > revoked.time) {
+            return Err(Void::KeyRevoked);
+        }
+        if self.notices.is_empty() {
+            return Ok(());
+        }
+        let shown = &receipt.notice;
+        let mut versions = self.notices.iter().filter(|notice| notice.id == shown.id);
+        let is_shown = |notice: &&NoticeVersion| notice.version == shown.version && notice.sha256 == shown.sha256;
+        versions.by_ref().find(is_shown).ok_or(Void::NoticeUnknown)?;
+        if versions.any(|later| later.invalidating) { Err(Void::NoticeReplaced) } else { Ok(()) }
+    }
 }

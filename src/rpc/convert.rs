@@ -7,26 +7,29 @@ use prost::Message as _;
 use prost_types::Timestamp;
 use sha2::{Digest, Sha256};
 
+mod records;
+mod tenants;
+
+pub(super) use records::{attributes, part_header, record, upload, upload_header, which};
+pub(super) use tenants::{TenantField, new_tenant, tenant, tenant_fields, tenant_update};
+
 use super::names;
 use super::status::Denied;
 use crate::domain::attributes::{Attributes, Field};
 use crate::domain::category::Category;
 use crate::domain::consent::ConsentState;
-use crate::domain::ids::{Identity, RequestId, TrustDomain, VaultId};
+use crate::domain::ids::{Identity, RequestId, TenantId, TrustDomain};
 use crate::domain::job::{ApproverRole, Job, JobSpec, JobState};
-use crate::domain::media::MediaType;
+use crate::domain::policy::Reason;
 use crate::domain::purpose::Purpose;
-use crate::domain::record::Record;
-use crate::domain::retention::Retention;
-use crate::domain::tenant::{MetadataPolicy, Tenant};
+use crate::domain::retention::time_of;
 use crate::proto;
 use crate::vault::consents::ConsentView;
-use crate::vault::ingest::{ConsentSource, Plaintext, Upload, UploadPart};
+use crate::vault::lineage::Released;
 use crate::vault::pages::Page;
 use crate::vault::release::{Content, Item, Message};
 use crate::vault::shred::Destruction;
-use crate::vault::snapshots::Snapshot;
-use crate::vault::tenants::NewTenant;
+use crate::vault::snapshots::{Eligibility, Snapshot};
 
 /// A required text of a type of its own.
 pub(super) fn text<T: FromStr>(text: &str, field: &'static str) -> Result<T, Denied>
@@ -68,126 +71,6 @@ pub(super) fn purpose(number: i32, field: &'static str) -> Result<Purpose, Denie
     purpose.ok_or(Denied::invalid(field, "is not a known purpose"))
 }
 
-/// A tenant to be.
-pub(super) fn new_tenant(request: proto::CreateTenantRequest) -> Result<NewTenant, Denied> {
-    if request.tenant_id == "-" {
-        return Err(Denied::invalid("tenant_id", "must not be -, which stands for all tenants"));
-    }
-    let tenant = request.tenant.unwrap_or_default();
-    let retention = match tenant.retention_days {
-        0 => Some(Retention::MAX),
-        days => u8::try_from(days).ok().and_then(Retention::from_days),
-    };
-    Ok(NewTenant {
-        id: text(&request.tenant_id, "tenant_id")?,
-        jwks: tenant.jwks,
-        retention: retention.ok_or(Denied::invalid("tenant.retention_days", "must be 1 to 30, or 0 for 30"))?,
-        metadata_policy: match proto::MetadataPolicy::try_from(tenant.metadata_policy) {
-            Ok(proto::MetadataPolicy::Unspecified | proto::MetadataPolicy::Strip) => MetadataPolicy::Strip,
-            Ok(proto::MetadataPolicy::Keep) => MetadataPolicy::Keep,
-            Err(_) => return Err(Denied::invalid("tenant.metadata_policy", "is not a known policy")),
-        },
-    })
-}
-
-/// A tenant on the wire.
-pub(super) fn tenant(tenant: Tenant, vault: &VaultId) -> proto::Tenant {
-    let policy = match tenant.metadata_policy {
-        MetadataPolicy::Strip => proto::MetadataPolicy::Strip,
-        MetadataPolicy::Keep => proto::MetadataPolicy::Keep,
-    };
-    proto::Tenant {
-        name: names::of_tenant(&tenant.id),
-        jwks: tenant.jwks,
-        receipt_audience: vault.to_string(),
-        retention_days: u32::from(tenant.retention.days()),
-        metadata_policy: policy.into(),
-    }
-}
-
-/// A record to be taken in.
-pub(super) fn upload(request: proto::CreateRecordRequest) -> Result<Upload, Denied> {
-    // Into wiping buffers first, whatever is wrong with the rest.
-    let parts: Vec<_> =
-        request.parts.into_iter().map(|part| (part.header.unwrap_or_default(), Plaintext::from(part.data))).collect();
-    let header = request.header.unwrap_or_default();
-    Ok(Upload {
-        tenant: names::tenant(&header.parent, "header.parent")?,
-        request: request_id(&header.request_id, "header.request_id")?,
-        call_id: text(&header.call_id, "header.call_id")?,
-        collect_time: time(header.collect_time, "header.collect_time")?,
-        consent: match header.consent_source.ok_or(Denied::ReceiptRequired)? {
-            proto::record_header::ConsentSource::Consent(name) => {
-                if names::owner(&name, "header.consent")? != names::tenant(&header.parent, "header.parent")? {
-                    return Err(Denied::invalid("header.consent", "must be a consent of the record's tenant"));
-                }
-                ConsentSource::Registered(names::consent(&name, "header.consent")?)
-            }
-            proto::record_header::ConsentSource::Receipt(receipt) => ConsentSource::Receipt(receipt),
-        },
-        attributes: attributes(request.attributes.unwrap_or_default())?,
-        parts: parts
-            .into_iter()
-            .enumerate()
-            .map(|(index, (header, data))| part(index, &header, data))
-            .collect::<Result<_, _>>()?,
-    })
-}
-
-fn part(index: usize, header: &proto::PartHeader, data: Plaintext) -> Result<UploadPart, Denied> {
-    let field = |name: &str| format!("parts[{index}].header.{name}");
-    let category = category(header.category, &field("category"))?;
-    if !category.is_file() {
-        return Err(Denied::invalid(field("category"), "must be that of a file; attributes come in their own field"));
-    }
-    let rule = "must be image/jpeg, image/png, image/webp, image/heic, application/pdf, video/mp4 or video/webm";
-    Ok(UploadPart {
-        category,
-        media_type: MediaType::from_name(&header.media_type).ok_or_else(|| Denied::invalid(field("media_type"), rule))?,
-        size: header.size_bytes,
-        crc32c: header.crc32c,
-        data,
-    })
-}
-
-fn attributes(wire: proto::Attributes) -> Result<Attributes, Denied> {
-    let fields = [
-        (Field::Surname, wire.surname),
-        (Field::GivenNames, wire.given_names),
-        (Field::NativeName, wire.native_name),
-        (Field::Address, wire.address),
-        (Field::IdNumber, wire.id_number),
-        (Field::IdType, wire.id_type),
-        (Field::Expires, wire.expires),
-        (Field::Country, wire.country),
-        (Field::Nationality, wire.nationality),
-        (Field::DateOfBirth, wire.date_of_birth),
-        (Field::Sex, wire.sex),
-    ];
-    let mrz = wire.mrz.into_iter().map(|line| (Field::Mrz, line));
-    Attributes::new(fields.into_iter().chain(mrz))
-        .map_err(|invalid| Denied::invalid(format!("attributes.{}", invalid.field.name()), invalid.rule))
-}
-
-/// A record on the wire.
-pub(super) fn record(record: &Record) -> proto::Record {
-    let name = names::of_record(&record.tenant, record.id);
-    let part = |part: &crate::domain::record::Part| proto::Part {
-        name: format!("{name}/parts/{}", part.number),
-        category: i32::from(part.category.number()),
-        media_type: part.media_type.name().to_owned(),
-        size_bytes: part.size,
-    };
-    proto::Record {
-        call_id: record.call_id.to_string(),
-        consent: names::of_consent(&record.tenant, record.consent),
-        upload_time: Some(stamp(record.upload_time)),
-        expire_time: Some(stamp(record.expire_time)),
-        parts: record.parts.iter().map(part).collect(),
-        name,
-    }
-}
-
 /// A consent on the wire.
 pub(super) fn consent(view: &ConsentView) -> proto::Consent {
     let purposes =
@@ -196,6 +79,7 @@ pub(super) fn consent(view: &ConsentView) -> proto::Consent {
         ConsentState::Active => proto::consent::State::Active,
         ConsentState::Withdrawn => proto::consent::State::Withdrawn,
         ConsentState::Expired => proto::consent::State::Expired,
+        ConsentState::Invalidated => proto::consent::State::Invalidated,
     };
     proto::Consent {
         name: names::of_consent(&view.consent.tenant, view.consent.id()),
@@ -293,6 +177,48 @@ pub(super) fn job(job: &Job, domain: &TrustDomain) -> proto::TrainingJob {
             revoke_time: Some(stamp(revocation.time)),
             reason: revocation.reason.clone(),
         }),
+    }
+}
+
+/// How much a job would receive, on the wire.
+pub(super) fn eligibility(eligibility: &Eligibility) -> proto::Eligibility {
+    let exclusion = |(reason, count): (&Reason, &u64)| proto::eligibility::Exclusion {
+        reason: exclusion_reason(*reason).into(),
+        record_count: *count,
+    };
+    let mut exclusions: Vec<_> = eligibility.excluded.iter().map(exclusion).collect();
+    exclusions.sort_unstable_by_key(|exclusion| exclusion.reason);
+    proto::Eligibility { record_count: eligibility.records, size_bytes: eligibility.bytes, exclusions }
+}
+
+fn exclusion_reason(reason: Reason) -> proto::eligibility::Reason {
+    use proto::eligibility::Reason as Wire;
+    match reason {
+        Reason::RecordGone => Wire::RecordGone,
+        Reason::ConsentMismatch => Wire::RecordDamaged,
+        Reason::ConsentNotApplicable => Wire::ConsentNotApplicable,
+        Reason::ConsentExpired => Wire::ConsentExpired,
+        Reason::ConsentWithdrawn => Wire::ConsentWithdrawn,
+        Reason::ConsentVoid => Wire::ConsentInvalidated,
+        Reason::GuardianRequired => Wire::GuardianRequired,
+        Reason::JurisdictionNotAsked => Wire::JurisdictionNotAsked,
+        Reason::UploadTimeNotAsked => Wire::UploadTimeNotAsked,
+        Reason::PurposeNotGranted => Wire::PurposeNotGranted,
+        Reason::DestinationNotGranted => Wire::DestinationNotGranted,
+        Reason::CategoryNotGranted => Wire::CategoryNotGranted,
+        // The job is taken as active, and only its tenants' records are looked at.
+        Reason::JobNotActive | Reason::TenantNotAsked => Wire::Unspecified,
+    }
+}
+
+/// A release on the wire; `tenant` is whose record it is of, where it is of one.
+pub(super) fn release(released: &Released, tenant: Option<&TenantId>) -> proto::Release {
+    let record = released.record.zip(tenant).map(|(record, tenant)| names::of_record(tenant, record));
+    proto::Release {
+        record: record.unwrap_or_default(),
+        training_jobs: released.jobs.iter().map(|job| names::of_job(*job)).collect(),
+        expire_time: Some(stamp(time_of(released.hour))),
+        record_count: released.count,
     }
 }
 

@@ -1,12 +1,12 @@
-//! `RecordService`: records taken in, looked at, shredded.
+//! `RecordService`: records taken in, looked at, shredded. What arrives as a stream is received in `rpc/uploads.rs`.
 
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{Api, convert, names};
 use crate::proto::record_service_server::RecordService;
 use crate::proto::{
-    CreateRecordRequest, CreateRecordResponse, GetRecordRequest, GetRecordResponse, InlinePart, ShredRecordRequest,
-    ShredRecordResponse,
+    CreateRecordRequest, CreateRecordResponse, GetRecordRequest, GetRecordResponse, InlinePart, ListRecordsRequest,
+    ListRecordsResponse, ShredRecordRequest, ShredRecordResponse, UploadRecordRequest, UploadRecordResponse,
 };
 use crate::vault::error::Error;
 
@@ -24,8 +24,28 @@ impl RecordService for Api {
             return Err(Error::PartTooLarge(part).into());
         }
         let upload = convert::upload(request)?;
-        let record = self.run(move |vault| vault.create_record(&upload)).await?;
+        let record = self.run(move |vault| vault.create_record(upload)).await?;
         Ok(Response::new(CreateRecordResponse { record: Some(convert::record(&record)) }))
+    }
+
+    async fn upload_record(
+        &self,
+        request: Request<Streaming<UploadRecordRequest>>,
+    ) -> Result<Response<UploadRecordResponse>, Status> {
+        let record = self.receive(request).await?;
+        Ok(Response::new(UploadRecordResponse { record: Some(convert::record(&record)) }))
+    }
+
+    async fn list_records(&self, request: Request<ListRecordsRequest>) -> Result<Response<ListRecordsResponse>, Status> {
+        let caller = self.callers.identify(&request)?;
+        let ListRecordsRequest { parent, page_size, page_token, call_id, subject_ref } = request.into_inner();
+        caller.must_be_tenant_of(&parent, "parent", &[])?;
+        let tenant = names::tenant(&parent, "parent")?;
+        let which = convert::which(&call_id, &subject_ref)?;
+        let page = convert::page(page_size, page_token);
+        let listed = self.run(move |vault| vault.records(&tenant, &which, &page)).await?;
+        let records = listed.items.iter().map(convert::record).collect();
+        Ok(Response::new(ListRecordsResponse { records, next_page_token: listed.next }))
     }
 
     async fn get_record(&self, request: Request<GetRecordRequest>) -> Result<Response<GetRecordResponse>, Status> {

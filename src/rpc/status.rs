@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::domain::job::JobError;
 use crate::domain::policy::Refusal;
-use crate::vault::error::{Error, ReceiptError};
+use crate::vault::error::{Error, JwsError};
 
 const DOMAIN: &str = "idvault";
 /// When a caller may try again after a passing failure.
@@ -33,6 +33,8 @@ pub(super) enum Denied {
     },
     /// An upload without a consent.
     ReceiptRequired,
+    /// An upload that does not come to its end.
+    Stalled,
 }
 
 impl Denied {
@@ -53,6 +55,11 @@ impl From<Denied> for Status {
             ),
             Denied::NotAllowed => status(Code::PermissionDenied, "CALLER_NOT_ALLOWED", "the caller may not do this"),
             Denied::Invalid { field, rule } => invalid(&field, &rule),
+            Denied::Stalled => status(
+                Code::DeadlineExceeded,
+                "UPLOAD_STALLED",
+                "nothing came for 60 seconds, or the upload took longer than 10 minutes",
+            ),
             Denied::ReceiptRequired => status(
                 Code::InvalidArgument,
                 "CONSENT_RECEIPT_REQUIRED",
@@ -99,10 +106,17 @@ fn of(error: Error) -> Status {
     status(code, reason, message)
 }
 
+/// The client broke the request off; nobody hears this.
+pub(super) fn broken_off() -> Status {
+    Status::aborted("the request was broken off")
+}
+
 fn of_refusal(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::NotYetValid => "CONSENT_NOT_YET_VALID",
         Refusal::Expired => "CONSENT_EXPIRED",
+        Refusal::KeyRevoked => "CONSENT_KEY_UNKNOWN",
+        Refusal::NoticeUnknown | Refusal::NoticeReplaced => "NOTICE_UNKNOWN",
         Refusal::Withdrawn => "CONSENT_WITHDRAWN",
         Refusal::GuardianRequired => "GUARDIAN_REQUIRED",
         Refusal::BindingMismatch => "CONSENT_BINDING_MISMATCH",
@@ -114,11 +128,11 @@ fn of_refusal(refusal: Refusal) -> &'static str {
     }
 }
 
-fn of_receipt(error: &ReceiptError) -> (Code, &'static str) {
+fn of_receipt(error: &JwsError) -> (Code, &'static str) {
     match error {
-        ReceiptError::Malformed(_) => (Code::InvalidArgument, "CONSENT_MALFORMED"),
-        ReceiptError::KeyUnknown => (Code::FailedPrecondition, "CONSENT_KEY_UNKNOWN"),
-        ReceiptError::SignatureInvalid => (Code::InvalidArgument, "CONSENT_SIGNATURE_INVALID"),
+        JwsError::Malformed(_) => (Code::InvalidArgument, "CONSENT_MALFORMED"),
+        JwsError::KeyUnknown => (Code::FailedPrecondition, "CONSENT_KEY_UNKNOWN"),
+        JwsError::SignatureInvalid => (Code::InvalidArgument, "CONSENT_SIGNATURE_INVALID"),
     }
 }
 

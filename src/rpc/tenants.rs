@@ -3,18 +3,22 @@
 use tonic::{Request, Response, Status};
 
 use super::caller::Role;
+use super::convert::TenantField;
+use super::status::Denied;
 use super::{Api, convert, names};
+use crate::domain::ids::Identity;
 use crate::proto::tenant_service_server::TenantService;
 use crate::proto::{
     CreateTenantRequest, CreateTenantResponse, GetTenantRequest, GetTenantResponse, ListTenantsRequest, ListTenantsResponse,
+    UpdateTenantRequest, UpdateTenantResponse,
 };
 
 #[tonic::async_trait]
 impl TenantService for Api {
     async fn create_tenant(&self, request: Request<CreateTenantRequest>) -> Result<Response<CreateTenantResponse>, Status> {
         self.callers.identify(&request)?.must_be(&[Role::Operator])?;
-        let new = convert::new_tenant(request.into_inner())?;
-        let tenant = self.run(|vault| vault.create_tenant(new)).await?;
+        let (id, given) = convert::new_tenant(request.into_inner())?;
+        let tenant = self.run(move |vault| vault.create_tenant(&id, given)).await?;
         Ok(Response::new(CreateTenantResponse { tenant: Some(convert::tenant(tenant, self.vault.id())) }))
     }
 
@@ -34,5 +38,26 @@ impl TenantService for Api {
         let id = names::tenant(&name, "name")?;
         let tenant = self.run(move |vault| vault.tenant(&id)).await?;
         Ok(Response::new(GetTenantResponse { tenant: Some(convert::tenant(tenant, self.vault.id())) }))
+    }
+
+    async fn update_tenant(&self, request: Request<UpdateTenantRequest>) -> Result<Response<UpdateTenantResponse>, Status> {
+        let caller = self.callers.identify(&request)?;
+        let UpdateTenantRequest { tenant, update_mask } = request.into_inner();
+        let tenant = tenant.unwrap_or_default();
+        let id = caller.must_be_tenant_of(&tenant.name, "tenant.name", &[Role::Operator])?;
+        let fields = convert::tenant_fields(update_mask)?;
+        let (is_own, is_operator) = (caller.identity == Identity::Tenant(id), caller.is_any(&[Role::Operator]));
+        let may_change = |field: &TenantField| match field {
+            TenantField::Jwks => is_own,
+            TenantField::KeyRevocations => is_own || is_operator,
+            TenantField::Notices | TenantField::MetadataPolicy | TenantField::RetentionDays => is_operator,
+        };
+        if !fields.iter().all(may_change) {
+            return Err(Denied::NotAllowed.into());
+        }
+        let id = names::tenant(&tenant.name, "tenant.name")?;
+        let update = convert::tenant_update(&tenant, &fields)?;
+        let tenant = self.run(move |vault| vault.update_tenant(&id, update)).await?;
+        Ok(Response::new(UpdateTenantResponse { tenant: Some(convert::tenant(tenant, self.vault.id())) }))
     }
 }

@@ -10,12 +10,14 @@ use super::status::Denied;
 use super::{Api, convert, names};
 use crate::domain::ids::JobId;
 use crate::domain::job::{ApproverRole, Job};
+use crate::domain::receipt::SubjectRef;
 use crate::proto::training_service_server::TrainingService;
 use crate::proto::{
     ApproveTrainingJobRequest, ApproveTrainingJobResponse, CreateSnapshotRequest, CreateSnapshotResponse,
     CreateTrainingJobRequest, CreateTrainingJobResponse, FetchRecordsRequest, FetchRecordsResponse, GetSnapshotRequest,
-    GetSnapshotResponse, GetTrainingJobRequest, GetTrainingJobResponse, ListTrainingJobsRequest, ListTrainingJobsResponse,
-    RevokeTrainingJobRequest, RevokeTrainingJobResponse, SubmitTrainingJobRequest, SubmitTrainingJobResponse,
+    GetSnapshotResponse, GetTrainingJobRequest, GetTrainingJobResponse, ListReleasesRequest, ListReleasesResponse,
+    ListTrainingJobsRequest, ListTrainingJobsResponse, RevokeTrainingJobRequest, RevokeTrainingJobResponse,
+    SubmitTrainingJobRequest, SubmitTrainingJobResponse, TrainingJob,
 };
 use crate::vault::error::Error;
 use crate::vault::release::{Iteration, Release};
@@ -31,11 +33,20 @@ impl TrainingService for Api {
     ) -> Result<Response<CreateTrainingJobResponse>, Status> {
         let caller = self.callers.identify(&request)?;
         caller.must_be(&[Role::Requester])?;
-        let CreateTrainingJobRequest { request_id, spec } = request.into_inner();
+        let CreateTrainingJobRequest { request_id, spec, validate_only } = request.into_inner();
+        let domain = self.callers.domain();
+        if validate_only {
+            let (spec, digest) = convert::spec(spec.unwrap_or_default(), domain)?;
+            let (draft, found) = self.run(move |vault| vault.eligibility(caller.identity, spec, digest)).await?;
+            let training_job = TrainingJob { name: String::new(), ..convert::job(&draft, domain) };
+            let eligibility = Some(convert::eligibility(&found));
+            return Ok(Response::new(CreateTrainingJobResponse { training_job: Some(training_job), eligibility }));
+        }
         let id = convert::request_id(&request_id, "request_id")?;
-        let (spec, digest) = convert::spec(spec.unwrap_or_default(), self.callers.domain())?;
+        let (spec, digest) = convert::spec(spec.unwrap_or_default(), domain)?;
         let job = self.run(move |vault| vault.create_job(caller.identity, id, spec, digest)).await?;
-        Ok(Response::new(CreateTrainingJobResponse { training_job: Some(convert::job(&job, self.callers.domain())) }))
+        let training_job = Some(convert::job(&job, self.callers.domain()));
+        Ok(Response::new(CreateTrainingJobResponse { training_job, eligibility: None }))
     }
 
     async fn get_training_job(
@@ -120,6 +131,34 @@ impl TrainingService for Api {
         let job = self.job_for(&caller, &STAFF, job).await?;
         let snapshot = self.run(move |vault| vault.snapshot(job.id, id)).await?;
         Ok(Response::new(GetSnapshotResponse { snapshot: Some(convert::snapshot(&snapshot)) }))
+    }
+
+    async fn list_releases(&self, request: Request<ListReleasesRequest>) -> Result<Response<ListReleasesResponse>, Status> {
+        let caller = self.callers.identify(&request)?;
+        let ListReleasesRequest { parent, page_size, page_token, subject_ref } = request.into_inner();
+        let page = convert::page(page_size, page_token);
+        let (tenant, listed) = if parent.starts_with("trainingJobs/") {
+            caller.must_be(&STAFF)?;
+            let job = names::job(&parent, "parent")?;
+            if !subject_ref.is_empty() {
+                return Err(Denied::invalid("subject_ref", "must be left out where parent is no tenant").into());
+            }
+            (None, self.run(move |vault| vault.releases_to(job, &page)).await?)
+        } else {
+            let tenant = caller.must_be_tenant_of(&parent, "parent", &[Role::PrivacyOfficer])?;
+            let of = tenant.clone();
+            let listed = if subject_ref.is_empty() {
+                let record = names::record(&parent, "parent")?;
+                self.run(move |vault| vault.releases_of(&of, record, &page)).await?
+            } else {
+                names::tenant(&parent, "parent")?;
+                let subject: SubjectRef = convert::text(&subject_ref, "subject_ref")?;
+                self.run(move |vault| vault.releases_of_subject(&of, &subject, &page)).await?
+            };
+            (Some(tenant), listed)
+        };
+        let releases = listed.items.iter().map(|released| convert::release(released, tenant.as_ref())).collect();
+        Ok(Response::new(ListReleasesResponse { releases, next_page_token: listed.next }))
     }
 
     type FetchRecordsStream = Pin<Box<dyn Stream<Item = Result<FetchRecordsResponse, Status>> + Send>>;

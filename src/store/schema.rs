@@ -12,6 +12,8 @@ pub enum Table {
     Vault,
     /// Tenants, by tenant tag.
     Tenant,
+    /// Receipt keys that a tenant has shown to hold, by tenant tag and key tag.
+    ReceiptKey,
     /// Records with their parts, by tenant tag and record id.
     Record,
     /// Where a record stands, by its place: hour, then serial.
@@ -24,8 +26,10 @@ pub enum Table {
     Consent,
     /// Consents of which something was withdrawn, by tenant tag and consent id: known for as long as the receipt could come again.
     Withdrawn,
-    /// Records under a consent, by tenant tag, consent id and record id.
+    /// Records under a consent, by tenant tag, consent id and record id: those alive, and those that jobs received.
     ConsentRecord,
+    /// Which jobs received a record that is gone, by tenant tag and record id.
+    Released,
     /// Consents of a person, by tenant tag, person tag and consent id.
     SubjectConsent,
     /// When a person was erased, by tenant tag and person tag.
@@ -55,6 +59,7 @@ impl Table {
         match self {
             Self::Vault => b'V',
             Self::Tenant => b'T',
+            Self::ReceiptKey => b'B',
             Self::Record => b'R',
             Self::Place => b'P',
             Self::Marked => b'M',
@@ -62,6 +67,7 @@ impl Table {
             Self::Consent => b'C',
             Self::Withdrawn => b'W',
             Self::ConsentRecord => b'N',
+            Self::Released => b'O',
             Self::SubjectConsent => b'U',
             Self::Erased => b'E',
             Self::Request => b'Q',
@@ -98,6 +104,12 @@ pub fn vault() -> Vec<u8> {
 #[must_use]
 pub fn tenant(tenant: Tag) -> Vec<u8> {
     Table::Tenant.key(&[&tenant.0])
+}
+
+/// The key of a receipt key.
+#[must_use]
+pub fn receipt_key(tenant: Tag, kid: Tag) -> Vec<u8> {
+    Table::ReceiptKey.key(&[&tenant.0, &kid.0])
 }
 
 /// The key of a record.
@@ -173,6 +185,12 @@ pub fn consent_record(tenant: Tag, consent: ConsentId, record: RecordId) -> Vec<
     Table::ConsentRecord.key(&[&tenant.0, consent.0.as_bytes(), record.0.as_bytes()])
 }
 
+/// What the keys of the records under a tenant's consents begin with.
+#[must_use]
+pub fn consent_records(tenant: Tag) -> Vec<u8> {
+    Table::ConsentRecord.key(&[&tenant.0])
+}
+
 /// What the keys of the records under a consent begin with.
 #[must_use]
 pub fn records_under(tenant: Tag, consent: ConsentId) -> Vec<u8> {
@@ -183,6 +201,12 @@ pub fn records_under(tenant: Tag, consent: ConsentId) -> Vec<u8> {
 #[must_use]
 pub fn record_under(key: &[u8]) -> Option<RecordId> {
     Some(RecordId(uuid::Uuid::from_bytes(*key.last_chunk()?)))
+}
+
+/// The key of which jobs received a record that is gone.
+#[must_use]
+pub fn released(tenant: Tag, record: RecordId) -> Vec<u8> {
+    Table::Released.key(&[&tenant.0, record.0.as_bytes()])
 }
 
 /// The key that says that a consent is a person's.

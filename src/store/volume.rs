@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use frame::{FrameHeader, MAX_PAYLOAD};
+use frame::FrameHeader;
+pub use frame::MAX_PAYLOAD;
 
 use super::group::{Group, Ticket};
 use crate::domain::ids::{Hour, Place};
@@ -28,6 +29,11 @@ const ROLL_AT: u64 = 4 << 30;
 
 /// Space that uploads leave free, so that what shreds, and what the ledger and the clock write, never meets a full disk.
 const RESERVE: u64 = 64 << 20;
+/// More than any sealed part has: 64 MiB and what sealing adds.
+const MAX_SEALED_BYTES: usize = 65 << 20;
+/// [`MAX_PAYLOAD`], and the frame that holds it.
+const MAX_PAYLOAD_U64: u64 = (1 << 20) - 64;
+const MAX_FRAME_U64: u64 = 1 << 20;
 /// How many volumes are kept open for appending, and how many for reading: files in use stay open beyond that.
 const MAX_OPEN: usize = 128;
 
@@ -71,30 +77,51 @@ pub struct Volumes {
     readers: Mutex<HashMap<(Hour, u32), Arc<File>>>,
 }
 
-/// Frames that were written, in the volume that must be synced before a row may name them.
+/// The sealed parts of one record on their way into volumes.
 #[derive(Debug)]
-pub struct Appended {
-    /// Where each part went, in the order given.
-    pub extents: Vec<Extent>,
-    volume: Arc<Volume>,
-    ticket: Ticket,
+pub struct Appending {
+    place: Place,
+    /// Where each part went, by its number.
+    extents: BTreeMap<u8, Vec<Extent>>,
+    /// The volumes that must be synced before a row may name them.
+    volumes: Vec<(Arc<Volume>, Ticket)>,
 }
 
-impl Appended {
-    /// Returns once the frames are durable.
+impl Appending {
+    /// Nothing yet of the record at `place`.
+    #[must_use]
+    pub fn new(place: Place) -> Self {
+        Self { place, extents: BTreeMap::new(), volumes: Vec::new() }
+    }
+
+    /// Where the frames of a part went, in their order.
+    #[must_use]
+    pub fn extents(&self, part: u8) -> Vec<Extent> {
+        self.extents.get(&part).cloned().unwrap_or_default()
+    }
+
+    /// Returns once all frames are durable.
     ///
     /// # Errors
     /// When the disk fails, now or before.
     pub fn sync(&self) -> Result<(), VolumeError> {
-        let volume = &self.volume;
-        let sync = || {
-            let end = volume.tail.lock().offset;
-            volume.file.sync_data()?;
-            volume.tail.lock().synced_upto = end;
-            Ok(())
-        };
-        volume.group.make_durable(self.ticket, sync).map_err(VolumeError::Disk)
+        self.volumes.iter().try_for_each(|(volume, ticket)| volume.make_durable(*ticket))
     }
+
+    fn add(&mut self, part: u8, next: Extent) {
+        let extents = self.extents.entry(part).or_default();
+        match extents.last_mut().filter(|last| follows(last, &next)) {
+            Some(last) => last.length = last.length.saturating_add(next.length),
+            None => extents.push(next),
+        }
+    }
+}
+
+/// Whether a frame lies right behind others, which are full: then one extent names them all.
+fn follows(last: &Extent, next: &Extent) -> bool {
+    let (frames, rest) = (last.length / MAX_PAYLOAD_U64, last.length % MAX_PAYLOAD_U64);
+    let end = last.offset.saturating_add(frames.saturating_mul(MAX_FRAME_U64));
+    rest == 0 && last.volume == next.volume && end == next.offset
 }
 
 impl Volumes {
@@ -107,54 +134,57 @@ impl Volumes {
         Ok(Self { dir, current: Mutex::default(), readers: Mutex::default() })
     }
 
-    /// Appends the sealed parts of the record at `place`, each with its number. They are not durable yet.
+    /// Appends frames, each a piece of a sealed part after the part's number: [`MAX_PAYLOAD`] bytes, the last piece of a part
+    /// at most as many. They are not durable yet.
     ///
     /// # Errors
-    /// [`VolumeError::Full`] when there is no space; nothing was then added.
-    pub fn append(&self, place: Place, parts: &[(u8, &[u8])]) -> Result<Appended, VolumeError> {
-        let wanted: usize = parts.iter().map(|(_, sealed)| sealed.len()).sum();
+    /// [`VolumeError::Full`] when there is no space; no row must then name what was appended.
+    pub fn append(&self, appending: &mut Appending, frames: &[(u8, Vec<u8>)]) -> Result<(), VolumeError> {
+        let wanted: usize = frames.iter().map(|(_, payload)| payload.len()).sum();
         let disk = rustix::fs::statvfs(&self.dir).map_err(io::Error::from)?;
         if disk.f_bavail.saturating_mul(disk.f_frsize) < RESERVE.saturating_add(u64::try_from(wanted).unwrap_or(u64::MAX)) {
             return Err(VolumeError::Full);
         }
+        let place = appending.place;
         let volume = self.volume_for(place.hour)?;
         let mut tail = volume.tail.lock();
         let mut next = tail.clone();
-        let mut extents = Vec::with_capacity(parts.len());
-        for (part, sealed) in parts {
-            extents.push(Extent {
-                volume: volume.number,
-                offset: next.offset,
-                length: u64::try_from(sealed.len()).unwrap_or(u64::MAX),
-            });
-            for payload in sealed.chunks(MAX_PAYLOAD) {
-                let header = FrameHeader {
-                    place,
-                    volume: volume.number,
-                    part: *part,
-                    sequence: next.sequence,
-                    synced_upto: next.synced_upto,
-                };
-                let frame = header.frame(payload);
-                volume.file.write_all_at(&frame, next.offset)?;
-                next.offset = next.offset.saturating_add(u64::try_from(frame.len()).unwrap_or(u64::MAX));
-                next.sequence = next.sequence.saturating_add(1);
-            }
+        for (part, payload) in frames {
+            let header =
+                FrameHeader { place, volume: volume.number, part: *part, sequence: next.sequence, synced_upto: next.synced_upto };
+            let frame = header.frame(payload);
+            volume.file.write_all_at(&frame, next.offset)?;
+            let length = u64::try_from(payload.len()).unwrap_or(u64::MAX);
+            appending.add(*part, Extent { volume: volume.number, offset: next.offset, length });
+            next.offset = next.offset.saturating_add(u64::try_from(frame.len()).unwrap_or(u64::MAX));
+            next.sequence = next.sequence.saturating_add(1);
         }
         *tail = next;
         drop(tail);
         let ticket = volume.group.wrote();
-        Ok(Appended { extents, volume, ticket })
+        appending.volumes.retain(|(touched, _)| !Arc::ptr_eq(touched, &volume));
+        appending.volumes.push((volume, ticket));
+        Ok(())
     }
 
     /// Reads back the sealed bytes of one part.
     ///
     /// # Errors
     /// [`VolumeError::Gone`] when the hour is gone, [`VolumeError::Damaged`] when the frames are not this part's.
-    pub fn read(&self, place: Place, part: u8, extent: &Extent) -> Result<Vec<u8>, VolumeError> {
+    pub fn read(&self, place: Place, part: u8, extents: &[Extent]) -> Result<Vec<u8>, VolumeError> {
+        let length: u64 = extents.iter().map(|extent| extent.length).sum();
+        let length = usize::try_from(length).ok().filter(|length| *length <= MAX_SEALED_BYTES);
+        let mut sealed = Vec::with_capacity(length.ok_or(VolumeError::Damaged("a length beyond all parts"))?);
+        for extent in extents {
+            self.read_run(place, part, extent, &mut sealed)?;
+        }
+        Ok(sealed)
+    }
+
+    /// Reads frames that lie one behind the other.
+    fn read_run(&self, place: Place, part: u8, extent: &Extent, sealed: &mut Vec<u8>) -> Result<(), VolumeError> {
         let file = self.reader(place.hour, extent.volume)?;
-        let mut left = usize::try_from(extent.length).map_err(|_| VolumeError::Damaged("a length beyond memory"))?;
-        let mut sealed = Vec::with_capacity(left);
+        let mut left = usize::try_from(extent.length).unwrap_or(usize::MAX);
         let mut offset = extent.offset;
         while left > 0 {
             let length = left.min(MAX_PAYLOAD);
@@ -165,7 +195,7 @@ impl Volumes {
             left = left.saturating_sub(length);
             offset = offset.saturating_add(frame::aligned_len(length));
         }
-        Ok(sealed)
+        Ok(())
     }
 
     /// Deletes the volumes of an hour.
@@ -247,6 +277,17 @@ struct Tail {
 }
 
 impl Volume {
+    /// Returns once the write of `ticket` is durable.
+    fn make_durable(&self, ticket: Ticket) -> Result<(), VolumeError> {
+        let sync = || {
+            let end = self.tail.lock().offset;
+            self.file.sync_data()?;
+            self.tail.lock().synced_upto = end;
+            Ok(())
+        };
+        self.group.make_durable(ticket, sync).map_err(VolumeError::Disk)
+    }
+
     /// A new volume after those already in `dir`, its name durable.
     fn create(dir: &Path) -> Result<Self, VolumeError> {
         files::make_dir(dir)?;
@@ -284,24 +325,55 @@ mod tests {
         (dir, volumes)
     }
 
+    /// Appends parts, each cut into frames.
+    fn append(volumes: &Volumes, place: Place, parts: &[(u8, &[u8])]) -> Appending {
+        let mut appending = Appending::new(place);
+        for (part, sealed) in parts {
+            let frames: Vec<_> = sealed.chunks(MAX_PAYLOAD).map(|payload| (*part, payload.to_vec())).collect();
+            volumes.append(&mut appending, &frames).unwrap();
+        }
+        appending.sync().unwrap();
+        appending
+    }
+
     #[test]
     fn parts_of_every_length_come_back() {
         let (_dir, volumes) = volumes();
         let lengths = [1, 100, 4032, 4033, MAX_PAYLOAD, MAX_PAYLOAD + 1, 3 * MAX_PAYLOAD];
         let parts: Vec<_> = lengths.iter().map(|length| vec![u8::try_from(length % 251).unwrap(); *length]).collect();
         let numbered: Vec<_> = (0..).zip(parts.iter().map(Vec::as_slice)).collect();
-        let appended = volumes.append(place(1, 9), &numbered).unwrap();
-        appended.sync().unwrap();
-        for ((number, part), extent) in numbered.iter().zip(&appended.extents) {
-            assert_eq!(volumes.read(place(1, 9), *number, extent).unwrap(), *part);
+        let appended = append(&volumes, place(1, 9), &numbered);
+        for (number, part) in numbered {
+            let extents = appended.extents(number);
+            assert_eq!(extents.len(), 1, "frames that lie together have one extent");
+            assert_eq!(volumes.read(place(1, 9), number, &extents).unwrap(), part);
         }
+    }
+
+    #[test]
+    fn parts_that_arrive_together_lie_in_pieces() {
+        let (_dir, volumes) = volumes();
+        let (mut one, mut other) = (Appending::new(place(1, 9)), Appending::new(place(1, 10)));
+        let frame = |mark: u8, length: usize| (mark, vec![mark; length]);
+        for turn in 0..4 {
+            volumes.append(&mut one, &[frame(1, MAX_PAYLOAD), frame(1, MAX_PAYLOAD)]).unwrap();
+            volumes.append(&mut other, &[frame(2, if turn == 3 { 7 } else { MAX_PAYLOAD })]).unwrap();
+        }
+        volumes.append(&mut one, &[frame(1, 9), frame(3, 5)]).unwrap();
+        one.sync().unwrap();
+        other.sync().unwrap();
+        assert_eq!((one.extents(1).len(), other.extents(2).len(), one.extents(3).len()), (5, 4, 1));
+        assert_eq!(volumes.read(place(1, 9), 1, &one.extents(1)).unwrap(), vec![1; 8 * MAX_PAYLOAD + 9]);
+        assert_eq!(volumes.read(place(1, 10), 2, &other.extents(2)).unwrap(), vec![2; 3 * MAX_PAYLOAD + 7]);
+        assert_eq!(volumes.read(place(1, 9), 3, &one.extents(3)).unwrap(), [3; 5]);
+        assert!(matches!(volumes.read(place(1, 9), 1, &other.extents(2)), Err(VolumeError::Damaged(_))));
     }
 
     #[test]
     fn frames_of_another_record_or_part_are_refused() {
         let (_dir, volumes) = volumes();
-        let appended = volumes.append(place(1, 9), &[(3, b"sealed")]).unwrap();
-        let extent = &appended.extents[0];
+        let appended = append(&volumes, place(1, 9), &[(3, b"sealed")]);
+        let extent = &appended.extents(3);
         for (wrong, part) in [(place(1, 8), 3), (place(1, 9), 4)] {
             assert!(matches!(volumes.read(wrong, part, extent), Err(VolumeError::Damaged(_))));
         }
@@ -310,35 +382,35 @@ mod tests {
     #[test]
     fn a_deleted_hour_is_gone_and_others_stay() {
         let (_dir, volumes) = volumes();
-        let gone = volumes.append(place(1, 1), &[(0, b"a")]).unwrap();
-        let stays = volumes.append(place(2, 2), &[(0, b"b")]).unwrap();
-        volumes.read(place(1, 1), 0, &gone.extents[0]).unwrap();
+        let gone = append(&volumes, place(1, 1), &[(0, b"a")]);
+        let stays = append(&volumes, place(2, 2), &[(0, b"b")]);
+        volumes.read(place(1, 1), 0, &gone.extents(0)).unwrap();
         volumes.delete_hour(place(1, 1).hour).unwrap();
-        assert!(matches!(volumes.read(place(1, 1), 0, &gone.extents[0]), Err(VolumeError::Gone)));
-        assert_eq!(volumes.read(place(2, 2), 0, &stays.extents[0]).unwrap(), b"b");
+        assert!(matches!(volumes.read(place(1, 1), 0, &gone.extents(0)), Err(VolumeError::Gone)));
+        assert_eq!(volumes.read(place(2, 2), 0, &stays.extents(0)).unwrap(), b"b");
         assert_eq!(volumes.hours().unwrap(), [place(2, 2).hour]);
     }
 
     #[test]
     fn another_run_appends_to_another_volume() {
         let (dir, volumes) = volumes();
-        let first = volumes.append(place(1, 1), &[(0, b"first")]).unwrap();
+        let first = append(&volumes, place(1, 1), &[(0, b"first")]);
         let again = Volumes::open(dir.path().join("volumes")).unwrap();
-        let second = again.append(place(1, 2), &[(0, b"second")]).unwrap();
-        assert_eq!((first.extents[0].volume, second.extents[0].volume), (1, 2));
-        assert_eq!(again.read(place(1, 1), 0, &first.extents[0]).unwrap(), b"first");
+        let second = append(&again, place(1, 2), &[(0, b"second")]);
+        assert_eq!((first.extents(0)[0].volume, second.extents(0)[0].volume), (1, 2));
+        assert_eq!(again.read(place(1, 1), 0, &first.extents(0)).unwrap(), b"first");
     }
 
     proptest! {
         #[test]
         fn a_flipped_bit_is_damage(length in 1_usize..9000, at: prop::sample::Index, bit in 0_u8..8) {
             let (dir, volumes) = volumes();
-            let appended = volumes.append(place(1, 9), &[(0, &vec![7; length])]).unwrap();
+            let appended = append(&volumes, place(1, 9), &[(0, &vec![7; length])]);
             let path = dir.path().join("volumes/1/1.vol");
             let mut bytes = fs::read(&path).unwrap();
             bytes[at.index(frame::HEADER_LEN + length)] ^= 1 << bit;
             fs::write(&path, bytes).unwrap();
-            prop_assert!(matches!(volumes.read(place(1, 9), 0, &appended.extents[0]), Err(VolumeError::Damaged(_))));
+            prop_assert!(matches!(volumes.read(place(1, 9), 0, &appended.extents(0)), Err(VolumeError::Damaged(_))));
         }
     }
 }

@@ -68,7 +68,7 @@ impl Book {
     }
 
     /// The rows whose keys begin with `prefix`, with their keys.
-    pub(super) fn scan<R: Row>(&self, prefix: &[u8]) -> impl Iterator<Item = Result<(Vec<u8>, R), Error>> {
+    pub(super) fn scan<'a, R: Row>(&'a self, prefix: &[u8]) -> impl Iterator<Item = Result<(Vec<u8>, R), Error>> + use<'a, R> {
         self.ledger.scan(prefix).filter_map(|row| match row {
             Ok(row) => self.open(&row.key, &row.value).map(|opened| Some((row.key, opened?))).transpose(),
             Err(error) => Some(Err(error.into())),
@@ -76,12 +76,16 @@ impl Book {
     }
 
     /// The keys that begin with `prefix`.
-    pub(super) fn keys(&self, prefix: &[u8]) -> impl Iterator<Item = Result<Vec<u8>, Error>> {
+    pub(super) fn keys<'a>(&'a self, prefix: &[u8]) -> impl Iterator<Item = Result<Vec<u8>, Error>> + use<'a> {
         self.ledger.scan(prefix).map(|row| Ok(row?.key))
     }
 
     /// The keys that begin with `prefix` and come after `after`.
-    pub(super) fn keys_after(&self, prefix: &[u8], after: &[u8]) -> impl Iterator<Item = Result<Vec<u8>, Error>> {
+    pub(super) fn keys_after<'a>(
+        &'a self,
+        prefix: &[u8],
+        after: &[u8],
+    ) -> impl Iterator<Item = Result<Vec<u8>, Error>> + use<'a> {
         self.ledger.scan_after(prefix, after).map(|row| Ok(row?.key))
     }
 

@@ -10,11 +10,11 @@ use super::rows::{self, ConsentRow, ErasedRow, Row, SubjectConsentRow};
 use crate::crypto::jwk::KeySet;
 use crate::crypto::receipt::{self, Expected};
 use crate::domain::consent::{Consent, ConsentState};
-use crate::domain::ids::{ConsentId, TenantId};
+use crate::domain::ids::{ConsentId, Hour, TenantId};
 use crate::domain::policy::{self, Refusal};
 use crate::domain::receipt::SubjectRef;
 use crate::domain::retention::{Now, hour_of};
-use crate::domain::tenant::Tenant;
+use crate::domain::tenant::{Tenant, Terms};
 use crate::store::ledger::Transaction;
 use crate::store::schema;
 
@@ -44,15 +44,15 @@ impl Vault {
         if let Some(known) = self.known(&offered)? {
             drop(writes);
             self.book.sync_all()?;
-            return Ok(view(known, now));
+            return Ok(view(known, &tenant.terms, now));
         }
-        policy::admit_receipt(&offered.receipt, now)?;
+        policy::admit_receipt(&offered.receipt, &tenant.terms, now)?;
         let mut transaction = Transaction::default();
         self.put_consent(&mut transaction, &offered, receipt, now.lo)?;
         let ticket = self.book.apply(transaction)?;
         drop(writes);
         self.book.sync(ticket)?;
-        Ok(view(offered, now))
+        Ok(view(offered, &tenant.terms, now))
     }
 
     /// A consent and its state.
@@ -61,7 +61,8 @@ impl Vault {
     /// [`Error::NotFound`].
     pub fn consent(&self, tenant: &TenantId, id: ConsentId) -> Result<ConsentView, Error> {
         let now = self.now()?;
-        Ok(view(self.book.consent(tenant, id)?.ok_or(Error::NotFound)?, now))
+        let consent = self.book.consent(tenant, id)?.ok_or(Error::NotFound)?;
+        Ok(view(consent, &self.tenant(tenant)?.terms, now))
     }
 
     /// A page of the consents of a tenant, or of one person.
@@ -70,7 +71,7 @@ impl Vault {
     /// [`Error::NotFound`] when there is no such tenant, [`Error::Invalid`] when the token is not one of this list.
     pub fn consents(&self, tenant: &TenantId, subject: Option<&SubjectRef>, page: &Page) -> Result<Listed<ConsentView>, Error> {
         let now = self.now()?;
-        self.tenant(tenant)?;
+        let terms = self.tenant(tenant)?.terms;
         let tag = self.book.tenant_tag(tenant);
         let prefix = match subject {
             Some(subject) => schema::consents_of(tag, self.book.subject_tag(tenant, subject)),
@@ -78,7 +79,7 @@ impl Vault {
         };
         self.page(&prefix, page, |key| {
             let id = schema::consent_of(key).ok_or(Error::Damaged)?;
-            Ok(self.book.consent(tenant, id)?.map(|consent| view(consent, now)))
+            Ok(self.book.consent(tenant, id)?.map(|consent| view(consent, &terms, now)))
         })
     }
 
@@ -138,7 +139,7 @@ impl Vault {
     }
 
     /// Puts a row that goes two years after `last_end`.
-    fn put_two_years<R: Row>(
+    pub(super) fn put_two_years<R: Row>(
         &self,
         transaction: &mut Transaction,
         key: Vec<u8>,
@@ -146,8 +147,7 @@ impl Vault {
         last_end: DateTime<Utc>,
     ) -> Result<(), Error> {
         let month = month_of(last_end).saturating_add(u16::try_from(KEPT_MONTHS).unwrap_or(u16::MAX));
-        let over = last_end.checked_add_months(Months::new(KEPT_MONTHS.saturating_add(1))).unwrap_or(last_end);
-        Book::put_mark(transaction, schema::due(hour_of(over), &key));
+        Book::put_mark(transaction, schema::due(hour_over(last_end), &key));
         self.book.put_until(transaction, key, row, month)
     }
 
@@ -165,13 +165,18 @@ impl Vault {
     }
 }
 
+/// The hour in which what is kept for two years after `last_end` goes.
+pub(super) fn hour_over(last_end: DateTime<Utc>) -> Hour {
+    hour_of(last_end.checked_add_months(Months::new(KEPT_MONTHS.saturating_add(1))).unwrap_or(last_end))
+}
+
 /// Months since January 1970.
 pub(super) fn month_of(time: DateTime<Utc>) -> u16 {
     let years = u16::try_from(time.year().saturating_sub(1970)).unwrap_or(0);
     years.saturating_mul(12).saturating_add(u16::try_from(time.month0()).unwrap_or(0))
 }
 
-pub(super) fn view(consent: Consent, now: Now) -> ConsentView {
-    let state = consent.state(now);
+pub(super) fn view(consent: Consent, terms: &Terms, now: Now) -> ConsentView {
+    let state = consent.state(terms, now);
     ConsentView { consent, state }
 }

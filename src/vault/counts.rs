@@ -44,7 +44,7 @@ impl Counts {
     pub(super) fn add(&mut self, book: &Book, transaction: &mut Transaction, record: &Record) -> Result<(), Error> {
         let count = self.live.entry(key(record)).or_default();
         count.records = count.records.saturating_add(1);
-        count.sealed_bytes = count.sealed_bytes.saturating_add(sealed_bytes(record));
+        count.sealed_bytes = count.sealed_bytes.saturating_add(record.sealed_size());
         Self::put(book, transaction, record, *count)
     }
 
@@ -52,7 +52,7 @@ impl Counts {
     pub(super) fn mark(&mut self, book: &Book, transaction: &mut Transaction, record: &Record) -> Result<(), Error> {
         let count = self.live.entry(key(record)).or_default();
         count.records = count.records.saturating_sub(1);
-        count.sealed_bytes = count.sealed_bytes.saturating_sub(sealed_bytes(record));
+        count.sealed_bytes = count.sealed_bytes.saturating_sub(record.sealed_size());
         self.remark(record);
         Self::put(book, transaction, record, *self.live.entry(key(record)).or_default())
     }
@@ -112,8 +112,4 @@ impl Counts {
 
 fn key(record: &Record) -> (Hour, TenantId) {
     (record.place.hour, record.tenant.clone())
-}
-
-fn sealed_bytes(record: &Record) -> u64 {
-    record.parts.iter().map(|part| part.extent.length).sum()
 }

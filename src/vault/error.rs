@@ -1,6 +1,6 @@
 //! What a use case can answer but success: each variant says who is at fault and what to do.
 
-pub use crate::crypto::receipt::ReceiptError;
+pub use crate::crypto::jws::JwsError;
 
 use crate::crypto::jwk::JwksError;
 use crate::crypto::random::RandomError;
@@ -25,8 +25,8 @@ pub enum Error {
     #[error("{0}")]
     Refused(#[from] Refusal),
     /// The caller: the receipt cannot be accepted.
-    #[error("{0}")]
-    Receipt(#[from] ReceiptError),
+    #[error("the receipt: {0}")]
+    Receipt(#[from] JwsError),
     /// The caller: the job does not allow this.
     #[error("{0}")]
     Job(#[from] JobError),

@@ -29,20 +29,8 @@ impl Vault {
             self.book.sync_all()?;
             return self.job(JobId(made));
         }
-        if let Some(violation) = spec.validate(now.hi).into_iter().next() {
-            return Err(Error::invalid(&format!("spec.{}", violation.field), violation.rule));
-        }
         let id = JobId(super::new_uuid(now)?);
-        let job = Job {
-            id,
-            spec,
-            digest,
-            requester,
-            create_time: now.lo,
-            state: JobState::Draft,
-            approvals: Vec::new(),
-            revocation: None,
-        };
+        let job = new_job(id, requester, spec, digest, now)?;
         let mut transaction = Transaction::default();
         self.remember(&mut transaction, &request, &Made::Other(id.0), now)?;
         self.book.put(&mut transaction, schema::job(id), &JobRow::from_domain(&job))?;
@@ -118,6 +106,15 @@ impl Vault {
         self.book.sync(ticket)?;
         Ok(job)
     }
+}
+
+/// A draft, if it is one that could be approved.
+pub(super) fn new_job(id: JobId, requester: Identity, spec: JobSpec, digest: [u8; 32], now: Now) -> Result<Job, Error> {
+    if let Some(violation) = spec.validate(now.hi).into_iter().next() {
+        return Err(Error::invalid(&format!("spec.{}", violation.field), violation.rule));
+    }
+    let (state, approvals, revocation) = (JobState::Draft, Vec::new(), None);
+    Ok(Job { id, spec, digest, requester, create_time: now.lo, state, approvals, revocation })
 }
 
 /// A job.

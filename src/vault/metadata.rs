@@ -15,10 +15,13 @@ mod webp;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use zeroize::Zeroizing;
 
 use crate::crypto::seal::Plaintext;
 use crate::domain::media::MediaType;
+use crate::domain::metadata::MetadataKind;
 
 /// By how many bytes an image can grow: what [`exif`] adds to a block that ends without the offset of a next directory.
 const GROWTH: usize = 4;
@@ -28,22 +31,28 @@ const GROWTH: usize = 4;
 #[error("the image is malformed")]
 pub(super) struct Malformed;
 
-/// The image without its metadata; nothing for a format that stays as it is. Every buffer that held some of it is wiped.
+/// Whether metadata can be removed from files of this format.
+pub(super) fn can_strip(media_type: MediaType) -> bool {
+    matches!(media_type, MediaType::Jpeg | MediaType::Png | MediaType::WebP)
+}
+
+/// The image without its metadata, and what of it there was; nothing for a format that stays as it is. Every buffer that
+/// held some of it is wiped.
 ///
 /// # Errors
 /// When the image is malformed.
-pub(super) fn strip(media_type: MediaType, image: &Plaintext) -> Result<Option<Plaintext>, Malformed> {
+pub(super) fn strip(media_type: MediaType, image: &[u8]) -> Result<Option<(Plaintext, BTreeSet<MetadataKind>)>, Malformed> {
     let strip = match media_type {
         MediaType::Jpeg => jpeg::strip,
         MediaType::Png => png::strip,
         MediaType::WebP => webp::strip,
         MediaType::Heic | MediaType::Pdf | MediaType::Mp4 | MediaType::WebM | MediaType::Attributes => return Ok(None),
     };
-    let image = image.expose();
     // Large enough from the beginning: a vector that grows leaves what it held in freed memory.
     let mut out = Zeroizing::new(Vec::with_capacity(image.len().saturating_add(GROWTH)));
-    strip(image, &mut out)?;
-    Ok(Some(Plaintext::from(std::mem::take(&mut *out))))
+    let mut removed = BTreeSet::new();
+    strip(image, &mut out, &mut removed)?;
+    Ok(Some((Plaintext::from(std::mem::take(&mut *out)), removed)))
 }
 
 /// Takes the next `len` bytes.

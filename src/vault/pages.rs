@@ -29,6 +29,15 @@ pub struct Listed<T> {
     pub next: String,
 }
 
+/// A list: which one it is, and what all of its keys begin with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct List<'a> {
+    /// Its name: a token is good for the list of this name only.
+    pub(super) name: &'a [u8],
+    /// The beginning that a token leaves out.
+    pub(super) prefix: &'a [u8],
+}
+
 impl Vault {
     /// A page of what `read` makes of the keys that begin with `prefix`; keys of which it makes nothing are passed over.
     pub(super) fn page<T>(
@@ -37,13 +46,23 @@ impl Vault {
         page: &Page,
         read: impl Fn(&[u8]) -> Result<Option<T>, Error>,
     ) -> Result<Listed<T>, Error> {
+        self.page_of(List { name: prefix, prefix }, page, |after| self.book.keys_after(prefix, after), read)
+    }
+
+    /// A page of what `read` makes of some keys, ascending; `keys` gives those that come after one.
+    pub(super) fn page_of<T, K: Iterator<Item = Result<Vec<u8>, Error>>>(
+        &self,
+        of: List<'_>,
+        page: &Page,
+        keys: impl FnOnce(&[u8]) -> K,
+        read: impl Fn(&[u8]) -> Result<Option<T>, Error>,
+    ) -> Result<Listed<T>, Error> {
         let mut listed = Listed { items: Vec::new(), next: String::new() };
-        let start = self.after(prefix, &page.token)?;
-        let mut last = Vec::new();
-        for key in self.book.keys_after(prefix, &start) {
+        let mut last = self.after(of, &page.token)?;
+        for key in keys(&last.clone()) {
             let key = key?;
             if listed.items.len() == page.size {
-                listed.next = self.page_token(prefix, &last);
+                listed.next = self.page_token(of, &last);
                 break;
             }
             // One damaged row is no reason to withhold the rest.
@@ -57,23 +76,23 @@ impl Vault {
     }
 
     /// The key after which the page of this token begins.
-    fn after(&self, prefix: &[u8], token: &str) -> Result<Vec<u8>, Error> {
+    fn after(&self, of: List<'_>, token: &str) -> Result<Vec<u8>, Error> {
         if token.is_empty() {
-            return Ok(prefix.to_vec());
+            return Ok(of.prefix.to_vec());
         }
         let invalid = || Error::invalid("page_token", "must be the next_page_token of a page of the same list");
         let bytes = Base64UrlUnpadded::decode_vec(token).map_err(|_| invalid())?;
         let (rest, mac) = bytes.split_last_chunk::<MAC_LEN>().ok_or_else(invalid)?;
-        let key = [prefix, rest].concat();
-        if bool::from(self.page_mac(prefix, &key).ct_eq(mac)) { Ok(key) } else { Err(invalid()) }
+        let key = [of.prefix, rest].concat();
+        if bool::from(self.page_mac(of, &key).ct_eq(mac)) { Ok(key) } else { Err(invalid()) }
     }
 
-    fn page_token(&self, prefix: &[u8], last: &[u8]) -> String {
-        let rest = last.strip_prefix(prefix).unwrap_or_default();
-        Base64UrlUnpadded::encode_string(&[rest, &self.page_mac(prefix, last)].concat())
+    fn page_token(&self, of: List<'_>, last: &[u8]) -> String {
+        let rest = last.strip_prefix(of.prefix).unwrap_or_default();
+        Base64UrlUnpadded::encode_string(&[rest, &self.page_mac(of, last)].concat())
     }
 
-    fn page_mac(&self, prefix: &[u8], last: &[u8]) -> [u8; MAC_LEN] {
-        self.book.tag("page", &[prefix, last]).0
+    fn page_mac(&self, of: List<'_>, last: &[u8]) -> [u8; MAC_LEN] {
+        self.book.tag("page", &[of.name, last]).0
     }
 }

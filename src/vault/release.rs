@@ -16,6 +16,7 @@ use super::ingest::part_context;
 use crate::crypto::seal::{self, PartKey};
 use crate::domain::attributes::Attributes;
 use crate::domain::category::Category;
+use crate::domain::consent::Consent;
 use crate::domain::ids::{JobId, Place, SnapshotId};
 use crate::domain::job::Job;
 use crate::domain::media::MediaType;
@@ -23,6 +24,7 @@ use crate::domain::order::Order;
 use crate::domain::policy::{self, PartPermit};
 use crate::domain::record::{Part, Record};
 use crate::domain::retention::{Now, hour_of};
+use crate::domain::tenant::Terms;
 use crate::store::schema;
 
 /// A message is closed when it holds this many bytes of data.
@@ -74,6 +76,12 @@ struct Permitted {
     parts: Vec<PartPermit>,
     /// Until when.
     good_until: DateTime<Utc>,
+}
+
+/// What stands behind a record: its consent, and what its tenant's consents rest on.
+pub(super) struct Grounds {
+    pub(super) consent: Consent,
+    pub(super) terms: Terms,
 }
 
 /// A message that may be handed over.
@@ -239,16 +247,16 @@ impl Vault {
     /// The record at a place with the permits for its parts, if the rules release it; else the tombstone that stands for it.
     fn permitted(&self, job: &Job, place: Place, now: Now) -> Result<Result<Permitted, Content>, Error> {
         let found = self.record_at(place).and_then(|record| match record {
-            Some(record) => Ok(self.book.consent(&record.tenant, record.consent)?.map(|consent| (record, consent))),
+            Some(record) => Ok(self.grounds(&record)?.map(|grounds| (record, grounds))),
             None => Ok(None),
         });
-        let (record, consent) = match found {
+        let (record, Grounds { consent, terms }) = match found {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Err(Content::Gone)),
             Err(Error::Damaged) => return Ok(Err(Content::Damaged)),
             Err(failure) => return Err(failure),
         };
-        match policy::decide(job, &record, &consent, now) {
+        match policy::decide(job, &record, &consent, &terms, now) {
             Ok(permit) => {
                 let good_until = record.expire_time.min(consent.receipt.expires_at);
                 Ok(Ok(Permitted { record, parts: permit.into_parts(), good_until }))
@@ -258,6 +266,12 @@ impl Vault {
                 Ok(Err(Content::Gone))
             }
         }
+    }
+
+    /// What a record's release is decided on besides itself and the job; nothing if the ledger has it no more.
+    pub(super) fn grounds(&self, record: &Record) -> Result<Option<Grounds>, Error> {
+        let (consent, tenant) = (self.book.consent(&record.tenant, record.consent)?, self.book.tenant(&record.tenant)?);
+        Ok(consent.zip(tenant).map(|(consent, tenant)| Grounds { consent, terms: tenant.terms }))
     }
 
     /// Adds parts of a record from where the stream stands. `Ok(true)` when the record is whole, `Ok(false)` when the
@@ -276,8 +290,8 @@ impl Vault {
             if message.bytes >= MESSAGE_BYTES {
                 return Ok(Ok(false));
             }
-            let Some(part) = part_of(record, &permit).copied() else { return Ok(Err(Content::Damaged)) };
-            let sealed = match self.volumes.read(record.place, part.number, &part.extent).map_err(Error::from) {
+            let Some(part) = part_of(record, &permit).cloned() else { return Ok(Err(Content::Damaged)) };
+            let sealed = match self.volumes.read(record.place, part.number, &part.extents).map_err(Error::from) {
                 Err(Error::Damaged) => return Ok(Err(Content::Damaged)),
                 sealed => sealed?,
             };

@@ -50,6 +50,11 @@ impl Request {
 }
 
 impl Vault {
+    /// Whether the id of a request was used before, for whatever it was.
+    pub(super) fn knows(&self, request: &Request) -> Result<bool, Error> {
+        self.book.has(&request.key)
+    }
+
     /// What an earlier request made, if this is that request again.
     ///
     /// # Errors

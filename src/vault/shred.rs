@@ -17,6 +17,7 @@ use super::Vault;
 use super::book::Book;
 use super::consents::month_of;
 use super::error::Error;
+use super::lineage::Receivers;
 use super::rows::{RecordRow, VaultRow};
 use crate::clock::Clock;
 use crate::domain::ids::{Hour, Place, RecordId, TenantId};
@@ -167,8 +168,9 @@ impl Vault {
         let mut transaction = Transaction::default();
         self.book.put(&mut transaction, schema::vault(), &VaultRow { keyring_generation: generation, subjects_indexed: true })?;
         let writes = self.writes.lock();
+        let mut receivers = Receivers::default();
         for place in places {
-            self.remove_rows(&mut transaction, *place)?;
+            self.remove_rows(&mut transaction, *place, &mut receivers)?;
         }
         let mut ticket = self.book.apply(transaction)?;
         drop(writes);
@@ -185,11 +187,14 @@ impl Vault {
         Ok(())
     }
 
-    /// Removes the rows of a record that stood at `place`, if there are any.
-    fn remove_rows(&self, transaction: &mut Transaction, place: Place) -> Result<(), Error> {
+    /// Removes the rows of a record that stood at `place`, if there are any. Who received it stays known.
+    fn remove_rows(&self, transaction: &mut Transaction, place: Place, receivers: &mut Receivers) -> Result<(), Error> {
         if let Some(record) = self.whole_record_at(place)? {
-            for key in self.rows_of(&record) {
-                transaction.remove(key);
+            let tenant = self.book.tenant_tag(&record.tenant);
+            transaction.remove(schema::record(tenant, record.id));
+            transaction.remove(self.call_key(&record.tenant, &record.call_id));
+            if !self.keep_released(transaction, &record, receivers)? {
+                transaction.remove(schema::consent_record(tenant, record.consent, record.id));
             }
             if record.state == RecordState::Shredding {
                 self.counts.lock().finish(&record);
@@ -204,13 +209,13 @@ impl Vault {
     fn remove_expired(&self, over: Hour) -> Result<Option<Ticket>, Error> {
         let _writes = self.writes.lock();
         let mut transaction = Transaction::default();
-        let mut removed = 0_usize;
+        let (mut removed, mut receivers) = (0_usize, Receivers::default());
         for key in self.book.keys(&schema::places()).take(ROWS_AT_ONCE) {
             let place = schema::place_in(&key?).ok_or(Error::Damaged)?;
             if place.hour > over {
                 break;
             }
-            self.remove_rows(&mut transaction, place)?;
+            self.remove_rows(&mut transaction, place, &mut receivers)?;
             removed = removed.saturating_add(1);
         }
         let counted = self.counts.lock().hours().next().is_some_and(|hour| hour <= over);

@@ -1,4 +1,6 @@
-//! Snapshots: the frozen list of records that a job may iterate, in the order of their places.
+//! Snapshots: the frozen list of records that a job may iterate, in the order of their places; and how long it would be.
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use prost::Message;
@@ -8,11 +10,13 @@ use roaring::RoaringTreemap;
 use super::Vault;
 use super::book::Book;
 use super::error::Error;
+use super::jobs::new_job;
+use super::release::Grounds;
 use super::requests::{Made, Request};
 use super::rows::{self, RecordRow, Row, stamp, time};
 use crate::domain::ids::{Hour, Identity, JobId, Place, RequestId, Serial, SnapshotId};
-use crate::domain::job::{Job, JobState};
-use crate::domain::policy;
+use crate::domain::job::{Job, JobSpec, JobState};
+use crate::domain::policy::{self, Denial, PartPermit, Reason, ReleasePermit};
 use crate::domain::record::Record;
 use crate::domain::retention::{Now, hour_of};
 use crate::store::ledger::Transaction;
@@ -34,7 +38,50 @@ pub struct Snapshot {
     pub expire_time: DateTime<Utc>,
 }
 
+/// How much of what its tenants have a job would receive.
+#[derive(Debug, Clone, Default)]
+pub struct Eligibility {
+    /// Records that it would receive.
+    pub records: u64,
+    /// Their plaintext bytes.
+    pub bytes: u64,
+    /// How many records it would not receive, by reason; each under all that hold.
+    pub excluded: BTreeMap<Reason, u64>,
+}
+
 impl Vault {
+    /// How much a job with this spec would receive, if it were active now. Creates nothing.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the spec is not one that could be approved.
+    pub fn eligibility(&self, requester: Identity, spec: JobSpec, digest: [u8; 32]) -> Result<(Job, Eligibility), Error> {
+        let now = self.working_now()?;
+        let draft = new_job(JobId(uuid::Uuid::nil()), requester, spec, digest, now)?;
+        let job = Job { state: JobState::Active, ..draft.clone() };
+        let mut eligibility = Eligibility::default();
+        let mut exclude = |reasons: &[Reason]| {
+            for reason in reasons {
+                let count = eligibility.excluded.entry(*reason).or_default();
+                *count = count.saturating_add(1);
+            }
+        };
+        let (mut records, mut bytes) = (0_u64, 0_u64);
+        for decision in self.decisions(&job, now) {
+            match decision {
+                Ok((record, Ok(permit))) => {
+                    let parts: Vec<_> = permit.into_parts().iter().map(PartPermit::part).collect();
+                    let sent = record.parts.iter().filter(|part| parts.contains(&part.number)).map(|part| part.size);
+                    records = records.saturating_add(1);
+                    bytes = bytes.saturating_add(sent.sum());
+                }
+                Ok((_, Err(denial))) => exclude(denial.reasons()),
+                Err(Error::Damaged) => exclude(&[Reason::ConsentMismatch]),
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok((draft, Eligibility { records, bytes, ..eligibility }))
+    }
+
     /// Freezes the list of the records that an active job may receive now.
     ///
     /// # Errors
@@ -113,25 +160,34 @@ impl Vault {
     /// The places of the records that the rules release to a job now, and when the last of them ends.
     fn eligible(&self, job: &Job, now: Now) -> Result<(RoaringTreemap, Option<DateTime<Utc>>), Error> {
         let (mut list, mut last_end) = (RoaringTreemap::new(), None);
-        for tenant in &job.spec.tenants {
-            for row in self.book.scan::<RecordRow>(&schema::records_of(self.book.tenant_tag(tenant))) {
-                let eligible = row.and_then(|(_, row)| self.if_eligible(job, row.into_domain()?, now));
-                // What is damaged is not eligible, and no reason to withhold the rest.
-                if let Some(record) =
-                    eligible.or_else(|error| if matches!(error, Error::Damaged) { Ok(None) } else { Err(error) })?
-                {
+        for decision in self.decisions(job, now) {
+            match decision {
+                Ok((record, Ok(_))) => {
                     list.insert(record.place.to_u64());
                     last_end = last_end.max(Some(record.expire_time));
                 }
+                // What is damaged is not eligible, and no reason to withhold the rest.
+                Ok((_, Err(_))) | Err(Error::Damaged) => {}
+                Err(failure) => return Err(failure),
             }
         }
         Ok((list, last_end))
     }
 
-    /// The record, if the rules release it to a job now.
-    fn if_eligible(&self, job: &Job, record: Record, now: Now) -> Result<Option<Record>, Error> {
-        let consent = self.book.consent(&record.tenant, record.consent)?;
-        Ok(consent.is_some_and(|consent| policy::decide(job, &record, &consent, now).is_ok()).then_some(record))
+    /// Every record of the job's tenants, with what the rules say of releasing it to the job now.
+    fn decisions<'a>(
+        &'a self,
+        job: &'a Job,
+        now: Now,
+    ) -> impl Iterator<Item = Result<(Record, Result<ReleasePermit, Denial>), Error>> + 'a {
+        let tenants = job.spec.tenants.iter().map(|tenant| schema::records_of(self.book.tenant_tag(tenant)));
+        let rows = tenants.flat_map(|prefix| self.book.scan::<RecordRow>(&prefix));
+        rows.map(move |row| {
+            let record = row?.1.into_domain()?;
+            let Grounds { consent, terms } = self.grounds(&record)?.ok_or(Error::Damaged)?;
+            let decision = policy::decide(job, &record, &consent, &terms, now);
+            Ok((record, decision))
+        })
     }
 }
 

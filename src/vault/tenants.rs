@@ -1,50 +1,85 @@
-//! Tenants: who may upload, and the keys that sign their receipts.
+//! Tenants: who may upload, the keys that sign their receipts, and what else their receipts rest on.
+//!
+//! A key is taken in with a proof that the tenant holds it. Both are kept for good, and a name stands for one key for ever:
+//! so nobody can say later that a receipt was signed by somebody else.
+
+use chrono::{DateTime, Utc};
 
 use super::Vault;
 use super::error::Error;
 use super::pages::{Listed, Page};
-use super::rows::TenantRow;
-use crate::crypto::jwk::KeySet;
+use super::rows::{ReceiptKeyRow, TenantRow, stamp};
+use crate::crypto::jwk::{KeySet, PublicKey};
+use crate::crypto::key_proof;
 use crate::domain::ids::TenantId;
-use crate::domain::retention::Retention;
-use crate::domain::tenant::{MetadataPolicy, Tenant};
+use crate::domain::retention::{Now, Retention};
+use crate::domain::tenant::{KeyRevocation, MetadataPolicy, NoticeVersion, Tenant, Terms};
 use crate::store::ledger::Transaction;
 use crate::store::schema;
 
-/// A tenant to be.
+/// How many revocations and how many notices a tenant has at most.
+const MAX_TERMS: usize = 100;
+
+/// Receipt keys, and the proofs of those that are new.
 #[derive(Debug)]
-pub struct NewTenant {
-    /// Its id.
-    pub id: TenantId,
-    /// Its receipt keys, an RFC 7517 set.
+pub struct Keys {
+    /// An RFC 7517 set.
     pub jwks: String,
-    /// How long its records live.
-    pub retention: Retention,
+    /// See [`crate::crypto::key_proof`].
+    pub proofs: Vec<String>,
+}
+
+/// A version of a text to be registered.
+#[derive(Debug)]
+pub struct NewNotice {
+    /// Name of the text.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of its bytes.
+    pub sha256: [u8; 32],
+    /// Whether consents under earlier versions become void.
+    pub invalidating: bool,
+}
+
+/// What is to change about a tenant, or to be said of a new one.
+#[derive(Debug, Default)]
+pub struct TenantUpdate {
+    /// Its receipt keys from now on.
+    pub keys: Option<Keys>,
+    /// Keys that no longer sign.
+    pub revocations: Vec<KeyRevocation>,
+    /// Texts to be registered.
+    pub notices: Vec<NewNotice>,
     /// What happens to metadata in its images.
-    pub metadata_policy: MetadataPolicy,
+    pub metadata_policy: Option<MetadataPolicy>,
+    /// How long its records live.
+    pub retention: Option<Retention>,
 }
 
 impl Vault {
-    /// Creates a tenant.
+    /// Creates a tenant: its keys must be given.
     ///
     /// # Errors
-    /// [`Error::TenantExists`]; [`Error::Invalid`] when the keys are no set of receipt keys.
-    pub fn create_tenant(&self, new: NewTenant) -> Result<Tenant, Error> {
-        let now = self.now()?;
-        KeySet::parse(&new.jwks)?;
-        let NewTenant { id, jwks, retention, metadata_policy } = new;
-        let tenant = Tenant { id, jwks, retention, metadata_policy, create_time: now.lo };
-        let key = schema::tenant(self.book.tenant_tag(&tenant.id));
-        let writes = self.writes.lock();
-        if self.book.has(&key)? {
-            return Err(Error::TenantExists);
-        }
-        let mut transaction = Transaction::default();
-        self.book.put(&mut transaction, key, &TenantRow::from_domain(&tenant))?;
-        let ticket = self.book.apply(transaction)?;
-        drop(writes);
-        self.book.sync(ticket)?;
-        Ok(tenant)
+    /// [`Error::TenantExists`]; [`Error::Invalid`] when the keys are no set of receipt keys or one of them is not proved.
+    pub fn create_tenant(&self, id: &TenantId, given: TenantUpdate) -> Result<Tenant, Error> {
+        let tenant = Tenant {
+            id: id.clone(),
+            jwks: String::new(),
+            retention: Retention::MAX,
+            metadata_policy: MetadataPolicy::Strip,
+            create_time: self.now()?.lo,
+            terms: Terms::default(),
+        };
+        self.put_tenant(id, given, |known| if known.is_some() { Err(Error::TenantExists) } else { Ok(tenant) })
+    }
+
+    /// Changes a tenant. When this returns, nothing is handed over that was decided on what it was.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Invalid`] when a key is not proved, or what is known is said to be something else.
+    pub fn update_tenant(&self, id: &TenantId, update: TenantUpdate) -> Result<Tenant, Error> {
+        self.put_tenant(id, update, |known| known.ok_or(Error::NotFound))
     }
 
     /// A page of all tenants.
@@ -64,4 +99,109 @@ impl Vault {
         self.now()?;
         self.book.tenant(id)?.ok_or(Error::NotFound)
     }
+
+    /// Puts the tenant that `base` makes of what is known, changed.
+    fn put_tenant(
+        &self,
+        id: &TenantId,
+        update: TenantUpdate,
+        base: impl FnOnce(Option<Tenant>) -> Result<Tenant, Error>,
+    ) -> Result<Tenant, Error> {
+        let now = self.now()?;
+        let TenantUpdate { keys, revocations, notices, metadata_policy, retention } = update;
+        let mut transaction = Transaction::default();
+        let writes = self.writes.lock();
+        let mut tenant = base(self.book.tenant(id)?)?;
+        if let Some(keys) = keys {
+            self.put_keys(&mut transaction, &tenant, &keys, now)?;
+            tenant.jwks = keys.jwks;
+        }
+        for revocation in revocations {
+            self.revoke(&mut tenant, revocation)?;
+        }
+        for notice in notices {
+            register(&mut tenant.terms.notices, notice, now.lo)?;
+        }
+        tenant.metadata_policy = metadata_policy.unwrap_or(tenant.metadata_policy);
+        tenant.retention = retention.unwrap_or(tenant.retention);
+        self.book.put(&mut transaction, schema::tenant(self.book.tenant_tag(id)), &TenantRow::from_domain(&tenant))?;
+        let ticket = self.book.apply(transaction)?;
+        self.gate.raise();
+        drop(writes);
+        self.book.sync(ticket)?;
+        Ok(tenant)
+    }
+
+    /// Puts the keys of a set that are new, each with its proof.
+    fn put_keys(&self, transaction: &mut Transaction, tenant: &Tenant, keys: &Keys, now: Now) -> Result<(), Error> {
+        let set = KeySet::parse(&keys.jwks)?;
+        let held = KeySet::parse(&tenant.jwks).ok();
+        let mut proved = Vec::new();
+        for (number, proof) in keys.proofs.iter().enumerate() {
+            let kid = key_proof::verify(proof, &set, &tenant.id, &self.id);
+            let kid = kid.map_err(|error| Error::invalid(&format!("tenant.jwks_proofs[{number}]"), error.to_string()))?;
+            proved.push((kid, proof));
+        }
+        for (kid, key) in set.iter() {
+            // A key that the first version took in without proof stays good until it is replaced.
+            if held.as_ref().and_then(|held| held.get(kid)) == Some(key) {
+                continue;
+            }
+            let row_key = self.receipt_key(&tenant.id, kid);
+            if let Some(known) = self.book.get::<ReceiptKeyRow>(&row_key)? {
+                if known.thumbprint == key.thumbprint() {
+                    continue;
+                }
+                return Err(Error::invalid("tenant.jwks", "must not give the kid of one key to another"));
+            }
+            let proof = proved.iter().find(|(proved, _)| proved == kid).map(|(_, proof)| (*proof).clone());
+            let proof = proof.ok_or_else(|| Error::invalid("tenant.jwks_proofs", "must prove possession of each new key"))?;
+            self.book.put(transaction, row_key, &receipt_key_row(kid, key, proof, now))?;
+        }
+        Ok(())
+    }
+
+    /// Notes when a key of the tenant's, past or present, was revoked.
+    fn revoke(&self, tenant: &mut Tenant, revocation: KeyRevocation) -> Result<(), Error> {
+        let invalid = |rule: &str| Error::invalid("tenant.key_revocations", rule);
+        let is_held = KeySet::parse(&tenant.jwks).is_ok_and(|held| held.get(&revocation.kid).is_some());
+        if !is_held && !self.book.has(&self.receipt_key(&tenant.id, &revocation.kid))? {
+            return Err(invalid("must name keys that the tenant has or had"));
+        }
+        let revocations = &mut tenant.terms.revocations;
+        let is_full = revocations.len() >= MAX_TERMS;
+        match revocations.iter_mut().find(|known| known.kid == revocation.kid) {
+            Some(known) if known.time < revocation.time => {
+                return Err(invalid("must not take back a revocation, nor make it later"));
+            }
+            Some(known) => *known = revocation,
+            None if is_full => return Err(invalid("must be 100 at most")),
+            None => revocations.push(revocation),
+        }
+        Ok(())
+    }
+
+    fn receipt_key(&self, tenant: &TenantId, kid: &str) -> Vec<u8> {
+        let tag = self.book.tag("receipt key", &[tenant.as_str().as_bytes(), kid.as_bytes()]);
+        schema::receipt_key(self.book.tenant_tag(tenant), tag)
+    }
+}
+
+/// Adds a text after those that are registered, if it is not there.
+fn register(notices: &mut Vec<NoticeVersion>, new: NewNotice, now: DateTime<Utc>) -> Result<(), Error> {
+    let NewNotice { id, version, sha256, invalidating } = new;
+    match notices.iter().find(|known| known.id == id && known.version == version) {
+        Some(known) if known.sha256 == sha256 && known.invalidating == invalidating => Ok(()),
+        Some(_) => Err(Error::invalid("tenant.notices", "must not change a version that is registered")),
+        None if notices.len() >= MAX_TERMS => Err(Error::invalid("tenant.notices", "must be 100 at most")),
+        None => {
+            notices.push(NoticeVersion { id, version, sha256, invalidating, registered_at: now });
+            Ok(())
+        }
+    }
+}
+
+fn receipt_key_row(kid: &str, key: &PublicKey, proof: String, now: Now) -> ReceiptKeyRow {
+    let thumbprint = key.thumbprint().to_vec();
+    ReceiptKeyRow { kid: kid.to_owned(), thumbprint, jwk: key.to_jwk(), proof, registered: Some(stamp(now.lo)) }
 }

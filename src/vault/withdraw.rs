@@ -30,6 +30,7 @@ impl Vault {
     ) -> Result<(ConsentView, Destruction), Error> {
         let now = self.now()?;
         self.catch_up()?;
+        let terms = self.tenant(tenant)?.terms;
         let writes = self.writes.lock();
         let row = self.book.get(&schema::consent(self.book.tenant_tag(tenant), id))?.ok_or(Error::NotFound)?;
         let kind = if purposes.is_empty() { ConsentEventKind::WithdrawnWhole } else { ConsentEventKind::Withdrawn(purposes) };
@@ -39,7 +40,7 @@ impl Vault {
         let marked = self.mark(transaction, &records)?;
         drop(writes);
         let destruction = self.destroy(marked)?;
-        if all_whole { Ok((view(consent, now), destruction)) } else { Err(Error::Damaged) }
+        if all_whole { Ok((view(consent, &terms, now), destruction)) } else { Err(Error::Damaged) }
     }
 
     /// Erases a person: all of their consents are withdrawn and all of their records unrecoverable when this returns, and

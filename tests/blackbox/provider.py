@@ -23,7 +23,8 @@ class Provider:
         self.id = f"acme-{uuid.uuid4().hex[:8]}"
         self.name = f"tenants/{self.id}"
         self.signer = signer("receipts-1")
-        tenant = api.Tenant(jwks=self.signer.jwks(), metadata_policy=metadata_policy)
+        proofs = [self.signer.proof(self.id)]
+        tenant = api.Tenant(jwks=self.signer.jwks(), jwks_proofs=proofs, metadata_policy=metadata_policy)
         request = tenants_api.CreateTenantRequest(tenant_id=self.id, tenant=tenant)
         self.tenant = vault.caller(OPERATOR).tenants.CreateTenant(request).tenant
 

@@ -40,7 +40,16 @@ class Signer:
         return json.dumps({"keys": [{"kid": self._kid} | self._public()]})
 
     def sign(self, claims):
-        header = {"alg": self.algorithm, "typ": "consent-receipt+jwt", "kid": self._kid}
+        return self._jws("consent-receipt+jwt", claims)
+
+    def proof(self, tenant, vault=VAULT_ID):
+        """That the tenant holds this key."""
+        members = json.dumps(self._public(), sort_keys=True, separators=(",", ":"))
+        thumbprint = base64url(hashlib.sha256(members.encode()).digest())
+        return self._jws("idvault-key-proof+jwt", {"aud": vault, "iss": tenant, "jkt": thumbprint})
+
+    def _jws(self, kind, claims):
+        header = {"alg": self.algorithm, "typ": kind, "kid": self._kid}
         signed = f"{_encoded(header)}.{_encoded(claims)}"
         return f"{signed}.{base64url(self._signature(signed.encode()))}"
 

@@ -11,18 +11,23 @@ use idvault::domain::consent::{Consent, ConsentEvent, ConsentEventKind};
 use idvault::domain::ids::{CallId, ConsentId, Hour, Identity, JobId, Place, RecordId, Serial, TenantId};
 use idvault::domain::job::{Job, JobSpec, JobState};
 use idvault::domain::media::MediaType;
+use idvault::domain::metadata::Treatment;
 use idvault::domain::purpose::Purpose;
 use idvault::domain::receipt::{
     ConsentAct, ConsentType, Grant, GrantDecision, Jurisdiction, LawfulBasis, Notice, Receipt, SubjectClass,
 };
 use idvault::domain::record::{Extent, Part, Record, RecordState};
 use idvault::domain::retention::Now;
+use idvault::domain::tenant::{KeyRevocation, NoticeVersion, Terms};
 use uuid::Uuid;
 
 pub(crate) const ENTITIES: [&str; 2] = ["acme labs", "beta labs"];
 pub(crate) const REGIONS: [&str; 2] = ["hk-1", "sg-1"];
 const TENANTS: [&str; 2] = ["acme", "beta"];
 const JURISDICTIONS: [&str; 2] = ["HK", "SG"];
+const KEYS: [&str; 2] = ["key-1", "key-2"];
+const NOTICES: [&str; 2] = ["notice-1", "notice-2"];
+const VERSIONS: [&str; 2] = ["1", "2"];
 const CALLS: [&str; 2] = ["call-1", "call-2"];
 
 /// Everything that a release is decided from.
@@ -31,6 +36,7 @@ pub(crate) struct Case {
     pub(crate) job: Job,
     pub(crate) record: Record,
     pub(crate) consent: Consent,
+    pub(crate) terms: Terms,
     pub(crate) now: Now,
 }
 
@@ -120,8 +126,10 @@ fn receipts() -> impl Strategy<Value = Receipt> {
     let when = (past_times(), past_times(), past_times(), future_times());
     let who = (prop::bool::weighted(0.2), prop::option::of(Just("guardian-1".to_owned())), names(TENANTS), names(JURISDICTIONS));
     let bound = prop::option::weighted(0.3, names(CALLS));
-    (when, who, bound, vec(grants(), 0..5)).prop_map(
-        |((iat, nbf, act, exp), (minor, guardian_ref, issuer, law), bound, grants)| Receipt {
+    let under = (names(KEYS), names(NOTICES), names(VERSIONS), 0_u8..2);
+    (when, who, bound, under, vec(grants(), 0..5)).prop_map(
+        |((iat, nbf, act, exp), (minor, guardian_ref, issuer, law), bound, (kid, notice, version, digest), grants)| Receipt {
+            kid: kid.to_owned(),
             issuer: tenant(issuer),
             audience: "vault-1".parse().unwrap(),
             id: ConsentId(uuid(1)),
@@ -131,13 +139,35 @@ fn receipts() -> impl Strategy<Value = Receipt> {
             subject_ref: "subject-1".parse().unwrap(),
             subject_class: if minor { SubjectClass::Minor } else { SubjectClass::Adult },
             jurisdiction: jurisdiction(law),
-            notice: Notice { id: "notice".to_owned(), version: "1".to_owned(), sha256: [7; 32], language: "en".to_owned() },
+            notice: Notice {
+                id: notice.to_owned(),
+                version: version.to_owned(),
+                sha256: [digest; 32],
+                language: "en".to_owned(),
+            },
             event: ConsentAct { time: act, method: "in_app".to_owned(), actor: "subject".to_owned() },
             grants,
             guardian_ref,
             bound_call_id: bound.map(|call| call.parse().unwrap()),
         },
     )
+}
+
+pub(crate) fn terms() -> impl Strategy<Value = Terms> {
+    let revocation = (names(KEYS), times()).prop_map(|(kid, time)| KeyRevocation { kid: kid.to_owned(), time });
+    let notice = || {
+        let what = (names(NOTICES), names(VERSIONS), 0_u8..2, prop::bool::weighted(0.3));
+        what.prop_map(|(id, version, digest, invalidating)| NoticeVersion {
+            id: id.to_owned(),
+            version: version.to_owned(),
+            sha256: [digest; 32],
+            invalidating,
+            registered_at: noon(),
+        })
+    };
+    let notices = prop_oneof![Just(0_usize), 1_usize..5].prop_flat_map(move |count| vec(notice(), count));
+    let revocations = vec(revocation, 0..2);
+    (revocations, notices).prop_map(|(revocations, notices)| Terms { revocations, notices })
 }
 
 fn events() -> impl Strategy<Value = ConsentEvent> {
@@ -165,7 +195,8 @@ fn parts(categories: &[Category]) -> Vec<Part> {
     let attributes = categories.iter().any(|category| category.is_field()).then_some(Category::Attributes);
     let part = |(number, category)| {
         let media_type = if category == Category::Attributes { MediaType::Attributes } else { MediaType::Jpeg };
-        Part { number, category, media_type, size: 1000, extent: Extent { volume: 0, offset: 0, length: 1056 } }
+        let extent = Extent { volume: 0, offset: 0, length: 1056 };
+        Part { number, category, media_type, size: 1000, extents: vec![extent], treatment: Treatment::Unknown }
     };
     (0..).zip(files.chain(attributes)).map(part).collect()
 }
@@ -233,13 +264,19 @@ pub(crate) fn nows() -> impl Strategy<Value = Now> {
 
 /// Anything at all.
 pub(crate) fn cases() -> impl Strategy<Value = Case> {
-    (jobs(), records(), consents(), nows()).prop_map(|(job, record, consent, now)| Case { job, record, consent, now })
+    (jobs(), records(), consents(), terms(), nows()).prop_map(|(job, record, consent, terms, now)| Case {
+        job,
+        record,
+        consent,
+        terms,
+        now,
+    })
 }
 
 /// Cases in which something is released: [`cases`], with all put right that could be wrong, and otherwise as arbitrary.
 pub(crate) fn eligible_cases() -> impl Strategy<Value = Case> {
     (cases(), select(grantable())).prop_map(|(mut case, shared)| {
-        let Case { job, record, consent, now } = &mut case;
+        let Case { job, record, consent, terms, now } = &mut case;
         let (spec, receipt) = (&mut job.spec, &mut consent.receipt);
         if !spec.purpose.is_training() {
             spec.purpose = Purpose::EvaluateBias;
@@ -262,6 +299,25 @@ pub(crate) fn eligible_cases() -> impl Strategy<Value = Case> {
         (receipt.issued_at, receipt.not_before, receipt.event.time) = (noon() - days(4), noon() - days(4), noon() - days(4));
         (receipt.expires_at, receipt.bound_call_id) =
             (noon() + days(5), receipt.bound_call_id.take().map(|_| record.call_id.clone()));
+        terms.revocations.retain(|revocation| revocation.kid != receipt.kid);
+        if let Some(notice) = terms.notices.first() {
+            // As many of the same name as there are, and none that voids what came before.
+            receipt.notice = Notice {
+                id: notice.id.clone(),
+                version: notice.version.clone(),
+                sha256: notice.sha256,
+                language: "en".to_owned(),
+            };
+            terms.notices.retain(|notice| !notice.invalidating || notice.id != receipt.notice.id);
+            let registered = NoticeVersion {
+                id: receipt.notice.id.clone(),
+                version: receipt.notice.version.clone(),
+                sha256: receipt.notice.sha256,
+                invalidating: false,
+                registered_at: noon(),
+            };
+            terms.notices.push(registered);
+        }
         if receipt.subject_class == SubjectClass::Minor {
             receipt.guardian_ref = Some("guardian-1".to_owned());
         }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::SigningKey;
 use idvault::clock::{Limits, Reading, Source};
-use idvault::crypto::receipt;
 use idvault::crypto::seal::Plaintext;
+use idvault::crypto::{key_proof, receipt};
 use idvault::domain::attributes::{Attributes, Field};
 use idvault::domain::category::Category;
 use idvault::domain::ids::{Identity, JobId, SnapshotId, TenantId, VaultId};
@@ -18,12 +18,11 @@ use idvault::domain::job::{ApproverRole, JobSpec};
 use idvault::domain::media::MediaType;
 use idvault::domain::purpose::Purpose;
 use idvault::domain::record::Record;
-use idvault::domain::retention::Retention;
 use idvault::domain::tenant::MetadataPolicy;
 use idvault::vault::error::Error;
-use idvault::vault::ingest::{ConsentSource, Upload, UploadPart};
+use idvault::vault::ingest::{ConsentSource, PartHeader, Upload, UploadHeader, UploadPart};
 use idvault::vault::release::{Content, Iteration};
-use idvault::vault::tenants::NewTenant;
+use idvault::vault::tenants::{Keys, TenantUpdate};
 use idvault::vault::{Blueprint, OpenError, Vault};
 use parking_lot::Mutex;
 use serde_json::json;
@@ -88,7 +87,7 @@ impl Scene {
     pub(crate) fn with(plan: impl FnOnce(Blueprint) -> Blueprint) -> Self {
         let temporary = tempfile::tempdir().unwrap();
         let scene = Self::at(temporary.path(), Hand::new(), plan);
-        scene.vault().create_tenant(new_tenant()).unwrap();
+        scene.vault().create_tenant(&tenant(), new_tenant()).unwrap();
         Self { _temporary: Some(temporary), ..scene }
     }
 
@@ -120,19 +119,24 @@ impl Scene {
         let media_type = MediaType::from_name("image/jpeg").unwrap();
         let data = Plaintext::from(FACE.to_vec());
         Upload {
-            tenant: tenant(),
-            request: Uuid::new_v4().to_string().parse().unwrap(),
-            call_id: Uuid::new_v4().to_string().parse().unwrap(),
-            collect_time: self.clock.now(),
-            consent: ConsentSource::Receipt(self.receipt()),
-            parts: vec![UploadPart { category: Category::FaceImage, media_type, size, crc32c: crc32c::crc32c(FACE), data }],
+            header: UploadHeader {
+                tenant: tenant(),
+                request: Uuid::new_v4().to_string().parse().unwrap(),
+                call_id: Uuid::new_v4().to_string().parse().unwrap(),
+                collect_time: self.clock.now(),
+                consent: ConsentSource::Receipt(self.receipt()),
+            },
+            parts: vec![UploadPart {
+                header: PartHeader { category: Category::FaceImage, media_type, size, crc32c: crc32c::crc32c(FACE) },
+                data,
+            }],
             attributes: Attributes::new([(Field::Surname, "SPECIMEN".to_owned())]).unwrap(),
         }
     }
 
     /// A record of such an upload.
     pub(crate) fn record(&self) -> Record {
-        self.vault().create_record(&self.upload()).unwrap()
+        self.vault().create_record(self.upload()).unwrap()
     }
 
     /// A receipt for ten years.
@@ -234,13 +238,10 @@ fn key() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
 }
 
-pub(crate) fn new_tenant() -> NewTenant {
+pub(crate) fn new_tenant() -> TenantUpdate {
     use base64ct::{Base64UrlUnpadded, Encoding};
     let x = Base64UrlUnpadded::encode_string(key().verifying_key().as_bytes());
-    NewTenant {
-        id: tenant(),
-        jwks: json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "1", "x": x }] }).to_string(),
-        retention: Retention::MAX,
-        metadata_policy: MetadataPolicy::Keep,
-    }
+    let jwks = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "1", "x": x }] }).to_string();
+    let proofs = vec![key_proof::sign(vault_id().as_str(), tenant().as_str(), "1", &key())];
+    TenantUpdate { keys: Some(Keys { jwks, proofs }), metadata_policy: Some(MetadataPolicy::Keep), ..TenantUpdate::default() }
 }

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use idvault::proto::{
     ApproveTrainingJobRequest, ApproverRole, CreateSnapshotRequest, CreateTrainingJobRequest, EraseSubjectRequest,
     FetchRecordsRequest, GetConsentRequest, GetRecordRequest, GetRetentionStatusRequest, GetSnapshotRequest, GetTenantRequest,
-    GetTrainingJobRequest, ListConsentsRequest, ListTenantsRequest, ListTrainingJobsRequest, RegisterConsentRequest,
-    RevokeTrainingJobRequest, ShredRecordRequest, SubmitTrainingJobRequest, WithdrawConsentRequest,
+    GetTrainingJobRequest, ListConsentsRequest, ListRecordsRequest, ListReleasesRequest, ListTenantsRequest,
+    ListTrainingJobsRequest, RegisterConsentRequest, RevokeTrainingJobRequest, ShredRecordRequest, SubmitTrainingJobRequest,
+    Tenant, UpdateTenantRequest, WithdrawConsentRequest,
 };
+use prost_types::FieldMask;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -15,7 +17,7 @@ use crate::client::{
     Client, MODEL_OWNER, NOBODY, OFFICER, OPERATOR, REQUESTER, STRANGER, WORKLOAD, reason_of, refused, spiffe_id,
 };
 use crate::server::Server;
-use crate::world::{Provider, active_job, snapshot};
+use crate::world::{Provider, active_job, messages, snapshot};
 
 /// Names of one thing of each kind.
 struct Things {
@@ -57,6 +59,14 @@ async fn answers(client: &Client, who: &str, things: &Things) -> BTreeMap<&'stat
     let name = |thing: &String| thing.clone();
     let mut upload = Provider::new("acme").upload(chrono::DateTime::UNIX_EPOCH);
     upload.header.as_mut().unwrap().parent = name(&things.tenant);
+    let streamed = messages(upload.clone(), 1_000);
+    let update = UpdateTenantRequest {
+        tenant: Some(Tenant { name: name(&things.tenant), ..Tenant::default() }),
+        // Whoever may change a tenant may say this of it.
+        update_mask: Some(FieldMask { paths: vec!["key_revocations".to_owned()] }),
+    };
+    let list_records = ListRecordsRequest { parent: name(&things.tenant), ..ListRecordsRequest::default() };
+    let releases = |of: &String| ListReleasesRequest { parent: name(of), ..ListReleasesRequest::default() };
     let register = RegisterConsentRequest { parent: name(&things.tenant), receipt: String::new() };
     let retention = GetRetentionStatusRequest { parent: name(&things.tenant) };
     let approve =
@@ -74,8 +84,11 @@ async fn answers(client: &Client, who: &str, things: &Things) -> BTreeMap<&'stat
     let revoke = RevokeTrainingJobRequest { name: name(&things.job), reason: String::new() };
     BTreeMap::from([
         ("CreateTenant", tenants.create_tenant(Provider::new("acme").to_create()).await.map(drop)),
+        ("UpdateTenant", tenants.update_tenant(update).await.map(drop)),
         ("GetTenant", tenants.get_tenant(GetTenantRequest { name: name(&things.tenant) }).await.map(drop)),
         ("CreateRecord", records.create_record(upload).await.map(drop)),
+        ("UploadRecord", records.upload_record(futures_util::stream::iter(streamed)).await.map(drop)),
+        ("ListRecords", records.list_records(list_records).await.map(drop)),
         ("GetRecord", records.get_record(get_record).await.map(drop)),
         ("RegisterConsent", consents.register_consent(register).await.map(drop)),
         ("GetConsent", consents.get_consent(get_consent).await.map(drop)),
@@ -91,6 +104,8 @@ async fn answers(client: &Client, who: &str, things: &Things) -> BTreeMap<&'stat
         ("ApproveTrainingJob", training.approve_training_job(approve).await.map(drop)),
         ("CreateSnapshot", training.create_snapshot(create_snapshot).await.map(drop)),
         ("GetSnapshot", training.get_snapshot(GetSnapshotRequest { name: name(&things.snapshot) }).await.map(drop)),
+        ("ListReleases of a job", training.list_releases(releases(&things.job)).await.map(drop)),
+        ("ListReleases of a record", training.list_releases(releases(&things.record)).await.map(drop)),
         ("FetchRecords", training.fetch_records(fetch).await.map(drop)),
         ("GetRetentionStatus", retentions.get_retention_status(retention).await.map(drop)),
         ("ShredRecord", records.shred_record(ShredRecordRequest { name: name(&things.record) }).await.map(drop)),
@@ -99,9 +114,17 @@ async fn answers(client: &Client, who: &str, things: &Things) -> BTreeMap<&'stat
 
 #[tokio::test]
 async fn everyone_may_call_what_is_theirs_and_nothing_else() {
-    let consents = ["RegisterConsent", "GetConsent", "ListConsents", "WithdrawConsent", "EraseSubject", "GetRetentionStatus"];
+    let consents = [
+        "RegisterConsent",
+        "GetConsent",
+        "ListConsents",
+        "WithdrawConsent",
+        "EraseSubject",
+        "GetRetentionStatus",
+        "ListReleases of a record",
+    ];
     let table: [(&str, &[&str]); 6] = [
-        (OPERATOR, &["CreateTenant", "GetTenant", "ListTenants", "GetRetentionStatus"]),
+        (OPERATOR, &["CreateTenant", "UpdateTenant", "GetTenant", "ListTenants", "GetRetentionStatus"]),
         (
             REQUESTER,
             &[
@@ -112,18 +135,38 @@ async fn everyone_may_call_what_is_theirs_and_nothing_else() {
                 "ListTrainingJobs",
                 "CreateSnapshot",
                 "GetSnapshot",
+                "ListReleases of a job",
             ],
         ),
         (
             OFFICER,
-            &["GetTrainingJob", "ApproveTrainingJob", "RevokeTrainingJob", "ListTrainingJobs", "CreateSnapshot", "GetSnapshot"],
+            &[
+                "GetTrainingJob",
+                "ApproveTrainingJob",
+                "RevokeTrainingJob",
+                "ListTrainingJobs",
+                "CreateSnapshot",
+                "GetSnapshot",
+                "ListReleases of a job",
+            ],
         ),
         (
             MODEL_OWNER,
-            &["GetTrainingJob", "ApproveTrainingJob", "RevokeTrainingJob", "ListTrainingJobs", "CreateSnapshot", "GetSnapshot"],
+            &[
+                "GetTrainingJob",
+                "ApproveTrainingJob",
+                "RevokeTrainingJob",
+                "ListTrainingJobs",
+                "CreateSnapshot",
+                "GetSnapshot",
+                "ListReleases of a job",
+            ],
         ),
         (WORKLOAD, &["GetTrainingJob", "CreateSnapshot", "GetSnapshot", "FetchRecords"]),
-        ("tenant/acme", &["GetTenant", "CreateRecord", "GetRecord", "ShredRecord"]),
+        (
+            "tenant/acme",
+            &["GetTenant", "UpdateTenant", "CreateRecord", "UploadRecord", "ListRecords", "GetRecord", "ShredRecord"],
+        ),
     ];
     let server = Server::start().await;
     let things = Things::that_exist(&server).await;

@@ -35,7 +35,8 @@ async fn two_persons_in_two_roles_make_a_job_active() {
     let client = &server.client;
     server.acme.send(client, server.acme.upload(server.clock.now())).await.unwrap();
     let spec = server.acme.spec(server.clock.now());
-    let request = CreateTrainingJobRequest { request_id: Uuid::new_v4().to_string(), spec: Some(spec.clone()) };
+    let request =
+        CreateTrainingJobRequest { request_id: Uuid::new_v4().to_string(), spec: Some(spec.clone()), validate_only: false };
     let draft = client.training(REQUESTER).create_training_job(request).await.unwrap().into_inner().training_job.unwrap();
     assert_eq!((draft.state(), draft.spec.as_ref()), (State::Draft, Some(&spec)));
     assert_eq!(draft.requester, spiffe_id(REQUESTER));
@@ -132,7 +133,7 @@ async fn an_expired_job_receives_nothing() {
 async fn what_could_not_be_approved_is_not_created() {
     let server = Server::start().await;
     let create = |spec| {
-        let request = CreateTrainingJobRequest { request_id: Uuid::new_v4().to_string(), spec };
+        let request = CreateTrainingJobRequest { request_id: Uuid::new_v4().to_string(), spec, validate_only: false };
         let client = server.client.clone();
         async move { client.training(REQUESTER).create_training_job(request).await }
     };

@@ -11,18 +11,21 @@
 
 mod authority;
 mod client;
+mod raw;
 mod server;
 mod stream;
 mod world;
 
 mod access;
 mod consents;
+mod cuts;
 mod erase;
 mod fetch;
 mod jobs;
 mod lists;
 mod quota;
 mod retries;
+mod streamed;
 mod time;
 mod tls;
 mod upload;

@@ -109,7 +109,7 @@ async fn a_request_id_means_one_thing() {
 async fn a_job_created_many_times_at_once_is_one_job() {
     let server = Server::start().await;
     let request_id = Uuid::new_v4().to_string();
-    let request = CreateTrainingJobRequest { request_id, spec: Some(server.acme.spec(server.clock.now())) };
+    let request = CreateTrainingJobRequest { request_id, spec: Some(server.acme.spec(server.clock.now())), validate_only: false };
     let create = |request: CreateTrainingJobRequest| {
         let client = server.client.clone();
         async move { client.training(REQUESTER).create_training_job(request).await.map(Response::into_inner) }

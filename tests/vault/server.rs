@@ -150,6 +150,11 @@ impl Server {
         Client::connect(self.address).await.unwrap()
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The vault itself.
     pub(crate) fn vault(&self) -> &Vault {
         &self.vault

@@ -123,7 +123,7 @@ async fn a_workload_is_let_to_its_own_jobs_only() {
     let acme = Provider::new("acme");
     vault.caller(OPERATOR).await.tenants(NOBODY).create_tenant(acme.to_create()).await.unwrap();
     let spec = Some(acme.spec(vault.clock.now()));
-    let create = CreateTrainingJobRequest { request_id: Uuid::new_v4().to_string(), spec };
+    let create = CreateTrainingJobRequest { request_id: Uuid::new_v4().to_string(), spec, validate_only: false };
     let requester = vault.caller(REQUESTER).await;
     let job = requester.training(NOBODY).create_training_job(create).await.unwrap().into_inner().training_job.unwrap();
     let get = GetTrainingJobRequest { name: job.name.clone() };

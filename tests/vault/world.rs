@@ -3,13 +3,15 @@
 use base64ct::{Base64UrlUnpadded, Encoding};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use ed25519_dalek::SigningKey;
-use idvault::crypto::receipt;
+use idvault::crypto::{key_proof, receipt};
 use idvault::proto::record_header::ConsentSource;
+use idvault::proto::upload_record_request::Message;
 use idvault::proto::{
     ApproveTrainingJobRequest, ApproverRole, Attributes, Category, CreateRecordRequest, CreateSnapshotRequest,
     CreateTenantRequest, CreateTrainingJobRequest, Destruction, GetRetentionStatusRequest, GetRetentionStatusResponse,
     InlinePart, MetadataPolicy, PartHeader, Purpose, Record, RecordHeader, ShredRecordRequest, Snapshot,
-    SubmitTrainingJobRequest, Tenant, TrainingJob, TrainingJobSpec, WithdrawConsentRequest, WithdrawConsentResponse,
+    SubmitTrainingJobRequest, Tenant, TrainingJob, TrainingJobSpec, UploadRecordRequest, WithdrawConsentRequest,
+    WithdrawConsentResponse,
 };
 use prost_types::Timestamp;
 use serde_json::{Value, json};
@@ -54,7 +56,8 @@ impl Provider {
     pub(crate) fn to_create(&self) -> CreateTenantRequest {
         let x = Base64UrlUnpadded::encode_string(self.key.verifying_key().as_bytes());
         let jwks = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": KID, "x": x }] }).to_string();
-        let tenant = Tenant { jwks, metadata_policy: MetadataPolicy::Keep.into(), ..Tenant::default() };
+        let jwks_proofs = vec![key_proof::sign(VAULT_ID, &self.id, KID, &self.key)];
+        let tenant = Tenant { jwks, jwks_proofs, metadata_policy: MetadataPolicy::Keep.into(), ..Tenant::default() };
         CreateTenantRequest { tenant_id: self.id.clone(), tenant: Some(tenant) }
     }
 
@@ -125,6 +128,12 @@ impl Provider {
         Ok(answer.into_inner().record.unwrap())
     }
 
+    /// Sends an upload as a stream.
+    pub(crate) async fn stream(&self, client: &Client, messages: Vec<UploadRecordRequest>) -> Result<Record, Status> {
+        let answer = client.records(&self.caller()).upload_record(futures_util::stream::iter(messages)).await?;
+        Ok(answer.into_inner().record.unwrap())
+    }
+
     /// Shreds a record.
     pub(crate) async fn shred(&self, client: &Client, record: &Record) -> Result<Destruction, Status> {
         let answer = client.records(&self.caller()).shred_record(ShredRecordRequest { name: record.name.clone() }).await?;
@@ -187,6 +196,22 @@ pub(crate) fn grant(purpose: &str, categories: &[&str]) -> Value {
     })
 }
 
+/// The messages of an upload as a stream, its files in chunks of so many bytes.
+pub(crate) fn messages(upload: CreateRecordRequest, chunk: usize) -> Vec<UploadRecordRequest> {
+    let mut messages = vec![Message::Header(upload.header.unwrap())];
+    for part in upload.parts {
+        messages.push(Message::Part(part.header.unwrap()));
+        messages.extend(part.data.chunks(chunk).map(|bytes| Message::Chunk(bytes.to_vec())));
+    }
+    messages.extend(upload.attributes.map(Message::Attributes));
+    messages.into_iter().map(message).collect()
+}
+
+/// One message of such a stream.
+pub(crate) fn message(message: Message) -> UploadRecordRequest {
+    UploadRecordRequest { message: Some(message) }
+}
+
 /// A part with the size and checksum that it has.
 pub(crate) fn part(category: Category, media_type: &str, data: Vec<u8>) -> InlinePart {
     let header = PartHeader {
@@ -216,7 +241,7 @@ pub(crate) fn mark_of(face: &[u8]) -> u64 {
 
 /// Creates a job and submits it.
 pub(crate) async fn pending_job(client: &Client, spec: TrainingJobSpec) -> TrainingJob {
-    let request = CreateTrainingJobRequest { request_id: Uuid::new_v4().to_string(), spec: Some(spec) };
+    let request = CreateTrainingJobRequest { request_id: Uuid::new_v4().to_string(), spec: Some(spec), validate_only: false };
     let job = client.training(REQUESTER).create_training_job(request).await.unwrap().into_inner().training_job.unwrap();
     let submitted = client.training(REQUESTER).submit_training_job(SubmitTrainingJobRequest { name: job.name }).await;
     submitted.unwrap().into_inner().training_job.unwrap()

@@ -79,7 +79,8 @@ impl From<Status> for Failure {
             EX_SOFTWARE
         };
         let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-        let mut message = status.message().to_owned();
+        let said = status.message();
+        let mut message = if said.is_empty() { status.code().description() } else { said }.to_owned();
         if !reason.is_empty() {
             message = format!("{message} ({reason})");
         }
@@ -107,8 +108,15 @@ fn next_step(reason: &str) -> Option<&'static str> {
         "CONSENT_CATEGORY_NOT_COVERED" | "CONSENT_EXPLICIT_REQUIRED" => {
             "upload only what the receipt grants explicitly: idvault consent show"
         }
+        "NOTICE_UNKNOWN" => {
+            "sign a notice that the tenant has (idvault tenant show), or let the operator add it: idvault tenant update --notice-file"
+        }
         "CONSENT_PURPOSE_NOT_GRANTED" => "the receipt must grant a training purpose, with recipients and regions",
         "CONSENT_AFTER_COLLECTION" => "ask for consent before collecting: event.time must not be after the collection",
+        "PART_TYPE_MISMATCH" => {
+            "upload the whole file as its format has it; where metadata is removed, an image that is malformed is refused"
+        }
+        "UPLOAD_STALLED" => "try again over a faster connection: a minute without a message, or ten in all, is too slow",
         "CALL_ID_EXISTS" => "choose another --call-id, or shred the live record that has it",
         "JOB_NOT_ACTIVE" => "have the job approved by a privacy officer and a model owner: idvault job show",
         "JOB_STATE_INVALID" => "see where the job stands: idvault job show",

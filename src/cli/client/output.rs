@@ -23,13 +23,11 @@ pub(in crate::cli) fn from_json<M: Message + Name + Default>(text: &str, what: &
     dynamic.transcode_to().map_err(|error| wrong(&error))
 }
 
-/// Prints a value as indented lines of `name: value`.
-pub(super) fn for_people(value: &Value) {
+/// A value as indented lines of `name: value`, for people.
+pub(super) fn lines(value: &Value) -> String {
     let mut lines = Vec::new();
     add_lines(&mut lines, value, 0);
-    for line in lines {
-        anstream::println!("{line}");
-    }
+    lines.join("\n")
 }
 
 fn add_lines(lines: &mut Vec<String>, value: &Value, depth: usize) {
@@ -95,8 +93,7 @@ mod tests {
 
     #[test]
     fn people_read_lines() {
-        let mut lines = Vec::new();
-        add_lines(&mut lines, &serde_json::json!({ "a": 1, "b": { "c": ["x", "y"] }, "d": [{ "e": true }] }), 0);
-        assert_eq!(lines, ["a: 1", "b:", "  c: x, y", "d 1:", "  e: true"]);
+        let value = serde_json::json!({ "a": 1, "b": { "c": ["x", "y"] }, "d": [{ "e": true }] });
+        assert_eq!(lines(&value), "a: 1\nb:\n  c: x, y\nd 1:\n  e: true");
     }
 }

@@ -1,31 +1,14 @@
-//! Receipts by hand: a key, and a receipt that a person's yes is written into. A provider's backend does the same in code.
+//! Receipts by hand: what a person's yes is written into. A provider's backend does the same in code.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use base64ct::{Base64UrlUnpadded, Encoding};
 use chrono::{DateTime, TimeDelta, Utc};
-use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
+use super::Key;
 use crate::cli::client::Failure;
-use crate::cli::{new_uuid, read_text, wall, write_private};
-use crate::crypto::{random, receipt};
-
-/// The name of a key that is not given another.
-pub(in crate::cli) const DEFAULT_KID: &str = "receipts-1";
-
-/// Which key to make.
-#[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Key {
-    /// Where the private key goes, a JWK that only you can read
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-    /// Its name
-    #[arg(long, default_value = DEFAULT_KID)]
-    kid: String,
-}
+use crate::cli::{new_uuid, read_text, wall};
 
 /// What a person agreed to.
 #[derive(Debug, clap::Args)]
@@ -65,33 +48,10 @@ pub(in crate::cli) struct Sign {
     days: u16,
 }
 
-impl Key {
-    /// Makes the key.
-    pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        anstream::println!("{:#}", make_key(&self.out, &self.kid)?);
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// Makes a receipt key: the private key into a new file, the JWK set of its public half returned.
-pub(in crate::cli) fn make_key(path: &Path, kid: &str) -> Result<Value, Failure> {
-    let seed = Zeroizing::new(random::array().map_err(|error| Failure::refused(error.to_string()))?);
-    let key = SigningKey::from_bytes(&seed);
-    let encode = |bytes: &[u8]| Base64UrlUnpadded::encode_string(bytes);
-    let (d, x) = (Zeroizing::new(encode(&*seed)), encode(key.verifying_key().as_bytes()));
-    let private = Zeroizing::new(format!(
-        "{{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":{},\"x\":\"{x}\",\"d\":\"{}\"}}\n",
-        json!(kid),
-        *d
-    ));
-    write_private(path, private.as_bytes())?;
-    Ok(json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": kid, "x": x }] }))
-}
-
 impl Sign {
     /// Signs and prints.
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let (kid, key) = read_key(&self.key)?;
+        let key = Key::read(&self.key)?;
         let claims = match &self.claims {
             Some(path) => {
                 let text = read_text(path)?;
@@ -99,7 +59,7 @@ impl Sign {
             }
             None => self.claims(wall()?)?,
         };
-        anstream::println!("{}", receipt::sign(&claims, &kid, &key));
+        anstream::println!("{}", key.sign(&claims));
         Ok(ExitCode::SUCCESS)
     }
 
@@ -121,15 +81,4 @@ impl Sign {
             "grants": self.purpose.iter().map(grant).collect::<Vec<_>>(),
         }))
     }
-}
-
-fn read_key(path: &Path) -> Result<(String, SigningKey), Failure> {
-    let text = Zeroizing::new(read_text(path)?);
-    let jwk: Value = serde_json::from_str(&text).unwrap_or_default();
-    let member = |name: &str| jwk.get(name).and_then(Value::as_str);
-    let seed = member("d").and_then(|d| Base64UrlUnpadded::decode_vec(d).ok()).and_then(|d| d.try_into().ok());
-    let (Some(kid), Some("OKP"), Some(seed)) = (member("kid"), member("kty"), seed) else {
-        return Err(Failure::usage(format!("{} is no key that `idvault consent key` made", path.display())));
-    };
-    Ok((kid.to_owned(), SigningKey::from_bytes(&seed)))
 }

@@ -17,7 +17,7 @@ use super::specimens::Specimen;
 use crate::app::{App, RunError};
 use crate::clock::{FileSource, Limits};
 use crate::config::{ClockLimits, Config, Log, Roles, Server};
-use crate::crypto::{random, receipt};
+use crate::crypto::{key_proof, random, receipt};
 use crate::domain::ids::{Identity, VaultId};
 use crate::forensic::Archive;
 use crate::proto::{CreateRecordRequest, InlinePart, PartHeader, RecordHeader, record_header::ConsentSource};
@@ -154,6 +154,11 @@ impl Provider {
         use base64ct::{Base64UrlUnpadded, Encoding};
         let x = Base64UrlUnpadded::encode_string(self.key.verifying_key().as_bytes());
         json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": KEY_ID, "use": "sig", "x": x }] }).to_string()
+    }
+
+    /// The proof that it holds the key.
+    pub(super) fn proof(&self) -> String {
+        key_proof::sign(VAULT, "kyc-asia", KEY_ID, &self.key)
     }
 
     /// What a person said: yes to these purposes, and to everything on the document.

@@ -41,7 +41,7 @@ pub(super) async fn ask(requester: &Caller, now: DateTime<Utc>) -> Result<(Strin
         ..TrainingJobSpec::default()
     };
     let mut jobs = TrainingServiceClient::new(requester.channel.clone());
-    let create = CreateTrainingJobRequest { request_id: new_uuid()?, spec: Some(spec) };
+    let create = CreateTrainingJobRequest { request_id: new_uuid()?, spec: Some(spec), validate_only: false };
     let job =
         jobs.create_training_job(requester.request(create)).await?.into_inner().training_job.ok_or("no job in the answer")?;
     jobs.submit_training_job(requester.request(SubmitTrainingJobRequest { name: job.name.clone() })).await?;

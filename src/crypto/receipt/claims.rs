@@ -4,8 +4,7 @@
 
 use chrono::DateTime;
 
-use super::ReceiptError;
-use super::json::{self, Object};
+use crate::crypto::json::{self, Malformed, Object};
 use crate::domain::category::Category;
 use crate::domain::purpose::Purpose;
 use crate::domain::receipt::{ConsentAct, ConsentType, Grant, GrantDecision, LawfulBasis, Notice, Receipt, SubjectClass};
@@ -13,12 +12,13 @@ use crate::domain::receipt::{ConsentAct, ConsentType, Grant, GrantDecision, Lawf
 /// The only form of claims there is.
 const SCHEMA: &str = "idvault.consent/1";
 
-/// Reads the payload of a receipt.
-pub(super) fn read(payload: &[u8]) -> Result<Receipt, ReceiptError> {
-    let document = json::parse(payload).ok_or_else(|| ReceiptError::malformed("claims must be JSON, no member twice"))?;
+/// Reads the payload of a receipt that the key `kid` signed.
+pub(super) fn read(payload: &[u8], kid: String) -> Result<Receipt, Malformed> {
+    let document = json::parse(payload).ok_or_else(|| Malformed::new("claims must be JSON, no member twice"))?;
     let claims = Object::document(&document, "claims")?;
     claims.value("schema", "must be idvault.consent/1", |text| (text == SCHEMA).then_some(()))?;
     Ok(Receipt {
+        kid,
         issuer: claims.id("iss")?,
         audience: claims.id("aud")?,
         id: claims.id("jti")?,
@@ -40,7 +40,7 @@ pub(super) fn read(payload: &[u8]) -> Result<Receipt, ReceiptError> {
     })
 }
 
-fn read_notice(notice: &Object<'_>) -> Result<Notice, ReceiptError> {
+fn read_notice(notice: &Object<'_>) -> Result<Notice, Malformed> {
     Ok(Notice {
         id: notice.text("id")?.to_owned(),
         version: notice.text("version")?.to_owned(),
@@ -50,17 +50,18 @@ fn read_notice(notice: &Object<'_>) -> Result<Notice, ReceiptError> {
 }
 
 fn parse_sha256(text: &str) -> Option<[u8; 32]> {
-    let digits: Option<Vec<_>> = text.chars().map(|digit| digit.to_digit(16).and_then(|it| u8::try_from(it).ok())).collect();
-    let bytes: Vec<_> = digits?.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| (byte << 4) | digit)).collect();
-    bytes.try_into().ok().filter(|_| text.len() == 64)
+    let mut digest = [0; 32];
+    let digits = text.len() == 64;
+    base16ct::mixed::decode(text, &mut digest).ok().filter(|_| digits)?;
+    Some(digest)
 }
 
-fn read_event(event: &Object<'_>) -> Result<ConsentAct, ReceiptError> {
+fn read_event(event: &Object<'_>) -> Result<ConsentAct, Malformed> {
     let time = event.value("time", "must be a time, RFC 3339", |text| DateTime::parse_from_rfc3339(text).ok())?;
     Ok(ConsentAct { time: time.to_utc(), method: event.text("method")?.to_owned(), actor: event.text("actor")?.to_owned() })
 }
 
-fn read_grant(grant: &Object<'_>) -> Result<Grant, ReceiptError> {
+fn read_grant(grant: &Object<'_>) -> Result<Grant, Malformed> {
     let category = |name: &&str| Category::from_name(name).filter(|category| category.is_grantable());
     let categories: Option<_> = grant.texts("categories")?.iter().map(category).collect();
     let texts = |name| Ok(grant.texts(name)?.into_iter().map(str::to_owned).collect());

@@ -24,7 +24,7 @@ const ALIGNMENT: usize = 4096;
 pub(super) const HEADER_LEN: usize = 64;
 
 /// The most that one frame holds, so that the whole frame is 1 MiB.
-pub(super) const MAX_PAYLOAD: usize = (1 << 20) - HEADER_LEN;
+pub const MAX_PAYLOAD: usize = (1 << 20) - HEADER_LEN;
 
 /// What a frame says of itself.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,9 @@
 //! JPEG (ITU-T T.81, JFIF: T.871): segments, each after its marker, and the coded pixels of a scan after its header.
 
+use std::collections::BTreeSet;
+
 use super::{Malformed, exif, take, take_array};
+use crate::domain::metadata::MetadataKind;
 
 const PREFIX: u8 = 0xFF;
 const SOI: u8 = 0xD8;
@@ -10,6 +13,7 @@ const COM: u8 = 0xFE;
 const APP0: u8 = 0xE0;
 const APP1: u8 = 0xE1;
 const APP2: u8 = 0xE2;
+const APP13: u8 = 0xED;
 const APP14: u8 = 0xEE;
 const APP15: u8 = 0xEF;
 
@@ -20,7 +24,7 @@ const ADOBE_LEN: usize = 12;
 const EXIF: &[u8; 6] = b"Exif\0\0";
 
 /// Writes the image without its metadata.
-pub(super) fn strip(image: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
+pub(super) fn strip(image: &[u8], out: &mut Vec<u8>, removed: &mut BTreeSet<MetadataKind>) -> Result<(), Malformed> {
     let mut rest = image.strip_prefix(&[PREFIX, SOI]).ok_or(Malformed)?;
     out.extend_from_slice(&[PREFIX, SOI]);
     let (mut has_scan, mut has_exif) = (false, false);
@@ -28,6 +32,7 @@ pub(super) fn strip(image: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
         let marker = take_marker(&mut rest)?;
         if marker == EOI {
             out.extend_from_slice(&[PREFIX, EOI]);
+            removed.extend((!rest.is_empty()).then_some(MetadataKind::Trailer));
             return if has_scan { Ok(()) } else { Err(Malformed) };
         }
         let content = take_content(&mut rest)?;
@@ -40,12 +45,13 @@ pub(super) fn strip(image: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
                 has_scan = true;
             }
             APP0 if content.starts_with(b"JFIF\0") => {
-                if let Some(content) = content.get(..JFIF_LEN) {
-                    put(out, APP0, &[content, &NO_THUMBNAIL].concat());
+                if let Some((header, thumbnail)) = content.split_at_checked(JFIF_LEN) {
+                    put(out, APP0, &[header, &NO_THUMBNAIL].concat());
+                    removed.extend((thumbnail != NO_THUMBNAIL).then_some(MetadataKind::Thumbnail));
                 }
             }
             APP1 if content.starts_with(EXIF) && !has_exif => {
-                if let Some(reduced) = content.strip_prefix(EXIF).and_then(exif::reduce) {
+                if let Some(reduced) = content.strip_prefix(EXIF).and_then(|block| exif::reduce(block, removed)) {
                     put(out, APP1, &[EXIF.as_slice(), &reduced].concat());
                 }
                 has_exif = true;
@@ -57,9 +63,24 @@ pub(super) fn strip(image: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
                     put(out, APP14, content);
                 }
             }
-            APP0..=APP15 | COM => {}
+            APP0..=APP15 | COM => {
+                removed.insert(kind_of(marker, content));
+            }
             _ => return Err(Malformed),
         }
+    }
+}
+
+/// What a segment that goes holds.
+fn kind_of(marker: u8, content: &[u8]) -> MetadataKind {
+    const XMP: [&[u8]; 2] = [b"http://ns.adobe.com/xap/", b"http://ns.adobe.com/xmp/"];
+    match marker {
+        COM => MetadataKind::Text,
+        APP0 if content.starts_with(b"JFXX\0") => MetadataKind::Thumbnail,
+        APP1 if content.starts_with(EXIF) => MetadataKind::Exif,
+        APP1 if XMP.iter().any(|name| content.starts_with(name)) => MetadataKind::Xmp,
+        APP13 if content.starts_with(b"Photoshop ") => MetadataKind::Iptc,
+        _ => MetadataKind::Other,
     }
 }
 

@@ -1,6 +1,9 @@
 //! PNG (W3C, third edition): chunks of a length, a type, data and a checksum.
 
+use std::collections::BTreeSet;
+
 use super::{Malformed, exif, take, take_array};
+use crate::domain::metadata::MetadataKind;
 
 const SIGNATURE: &[u8; 8] = b"\x89PNG\r\n\x1a\n";
 
@@ -8,7 +11,7 @@ const SIGNATURE: &[u8; 8] = b"\x89PNG\r\n\x1a\n";
 const ANCILLARY: u8 = 0x20;
 
 /// Writes the image without its metadata.
-pub(super) fn strip(image: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
+pub(super) fn strip(image: &[u8], out: &mut Vec<u8>, removed: &mut BTreeSet<MetadataKind>) -> Result<(), Malformed> {
     let mut rest = image.strip_prefix(SIGNATURE).ok_or(Malformed)?;
     out.extend_from_slice(SIGNATURE);
     let (kind, header) = take_chunk(&mut rest)?;
@@ -22,6 +25,7 @@ pub(super) fn strip(image: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
         match &kind {
             b"IEND" => {
                 put(out, kind, &[]);
+                removed.extend((!rest.is_empty()).then_some(MetadataKind::Trailer));
                 return if has_pixels { Ok(()) } else { Err(Malformed) };
             }
             b"IDAT" => {
@@ -32,14 +36,26 @@ pub(super) fn strip(image: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
             b"PLTE" | b"tRNS" | b"bKGD" | b"sBIT" | b"gAMA" | b"cHRM" | b"sRGB" | b"iCCP" | b"cICP" | b"mDCV" | b"cLLI"
             | b"pHYs" | b"acTL" | b"fcTL" | b"fdAT" => put(out, kind, data),
             b"eXIf" if !has_exif => {
-                if let Some(reduced) = exif::reduce(data) {
+                if let Some(reduced) = exif::reduce(data, removed) {
                     put(out, kind, &reduced);
                 }
                 has_exif = true;
             }
-            [first, ..] if first & ANCILLARY != 0 => {}
+            [first, ..] if first & ANCILLARY != 0 => {
+                removed.insert(kind_of(kind, data));
+            }
             _ => return Err(Malformed),
         }
+    }
+}
+
+/// What a chunk that goes holds.
+fn kind_of(kind: [u8; 4], data: &[u8]) -> MetadataKind {
+    match &kind {
+        b"iTXt" if data.starts_with(b"XML:com.adobe.xmp\0") => MetadataKind::Xmp,
+        b"tEXt" | b"zTXt" | b"iTXt" => MetadataKind::Text,
+        b"eXIf" => MetadataKind::Exif,
+        _ => MetadataKind::Other,
     }
 }
 

@@ -1,6 +1,9 @@
 //! WebP (RFC 9649): RIFF chunks of an id, a length and data; the frames of an animation have chunks of their own.
 
+use std::collections::BTreeSet;
+
 use super::{Malformed, exif, take, take_array};
+use crate::domain::metadata::MetadataKind;
 
 const FRAME_HEADER_LEN: usize = 16;
 
@@ -15,8 +18,9 @@ struct Chunk<'a> {
 }
 
 /// Writes the image without its metadata.
-pub(super) fn strip(image: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
-    let file = take_chunk(&mut &*image)?;
+pub(super) fn strip(mut image: &[u8], out: &mut Vec<u8>, removed: &mut BTreeSet<MetadataKind>) -> Result<(), Malformed> {
+    let file = take_chunk(&mut image)?;
+    removed.extend((!image.is_empty()).then_some(MetadataKind::Trailer));
     if file.id != *b"RIFF" {
         return Err(Malformed);
     }
@@ -24,20 +28,26 @@ pub(super) fn strip(image: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
     if !chunks.iter().any(|chunk| matches!(&chunk.id, b"VP8 " | b"VP8L" | b"ANMF")) {
         return Err(Malformed);
     }
-    let mut exif = chunks.iter().find(|chunk| chunk.id == *b"EXIF").and_then(|chunk| reduce(chunk.data));
+    let mut exif = chunks.iter().find(|chunk| chunk.id == *b"EXIF").and_then(|chunk| reduce(chunk.data, removed));
     put(out, file.id, |out| {
         out.extend_from_slice(b"WEBP");
         for Chunk { id, data } in chunks {
             match &id {
                 b"VP8X" => put_data(out, id, &header(data, exif.is_some())?)?,
                 b"ICCP" | b"ANIM" | b"ALPH" | b"VP8 " | b"VP8L" => put_data(out, id, data)?,
-                b"ANMF" => put_frame(out, id, data)?,
-                b"EXIF" => {
-                    if let Some(reduced) = exif.take() {
-                        put_data(out, id, &reduced)?;
+                b"ANMF" => put_frame(out, id, data, removed)?,
+                b"EXIF" => match exif.take() {
+                    Some(reduced) => put_data(out, id, &reduced)?,
+                    None => {
+                        removed.insert(MetadataKind::Exif);
                     }
+                },
+                b"XMP " => {
+                    removed.insert(MetadataKind::Xmp);
                 }
-                _ => {}
+                _ => {
+                    removed.insert(MetadataKind::Other);
+                }
             }
         }
         Ok(())
@@ -45,8 +55,8 @@ pub(super) fn strip(image: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
 }
 
 /// EXIF in WebP begins as in JPEG, by some writers, or at once.
-fn reduce(block: &[u8]) -> Option<[u8; 26]> {
-    exif::reduce(block.strip_prefix(b"Exif\0\0").unwrap_or(block))
+fn reduce(block: &[u8], removed: &mut BTreeSet<MetadataKind>) -> Option<[u8; 26]> {
+    exif::reduce(block.strip_prefix(b"Exif\0\0").unwrap_or(block), removed)
 }
 
 /// The extended header: flags, three reserved bytes and the size of the canvas.
@@ -56,14 +66,17 @@ fn header(data: &[u8], has_exif: bool) -> Result<Vec<u8>, Malformed> {
     Ok([&[flags & KEPT_FLAGS | exif, 0, 0, 0], size].concat())
 }
 
-fn put_frame(out: &mut Vec<u8>, id: [u8; 4], mut frame: &[u8]) -> Result<(), Malformed> {
+fn put_frame(out: &mut Vec<u8>, id: [u8; 4], mut frame: &[u8], removed: &mut BTreeSet<MetadataKind>) -> Result<(), Malformed> {
     let header = take(&mut frame, FRAME_HEADER_LEN)?;
     let chunks = split(frame)?;
     put(out, id, |out| {
         out.extend_from_slice(header);
-        let pixels = chunks.iter().filter(|chunk| matches!(&chunk.id, b"ALPH" | b"VP8 " | b"VP8L"));
-        for chunk in pixels {
-            put_data(out, chunk.id, chunk.data)?;
+        for chunk in chunks {
+            if matches!(&chunk.id, b"ALPH" | b"VP8 " | b"VP8L") {
+                put_data(out, chunk.id, chunk.data)?;
+            } else {
+                removed.insert(MetadataKind::Other);
+            }
         }
         Ok(())
     })

@@ -7,7 +7,6 @@ use chrono::{DateTime, Utc};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::ReceiptError;
 use crate::domain::ids::InvalidId;
 
 /// How many characters a text has at most.
@@ -18,8 +17,19 @@ const TEXT_RULE: &str = "must be a text of 1 to 128 characters";
 /// The last second of the year 9999.
 const MAX_DATE: i64 = 253_402_300_799;
 
+/// A text that is not what it must be: which member or part of it, and the rule it breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Malformed(String);
+
+impl Malformed {
+    pub(super) fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
 /// Reads a JSON text in which no object, at any depth, has a member twice.
-pub(in crate::crypto) fn parse(bytes: &[u8]) -> Option<Value> {
+pub(super) fn parse(bytes: &[u8]) -> Option<Value> {
     serde_json::from_slice(bytes).ok().map(|Strict(value)| value)
 }
 
@@ -95,17 +105,17 @@ pub(super) struct Object<'a> {
 
 impl<'a> Object<'a> {
     /// The document itself; `name` is what an error calls it.
-    pub(super) fn document(value: &'a Value, name: &str) -> Result<Self, ReceiptError> {
+    pub(super) fn document(value: &'a Value, name: &str) -> Result<Self, Malformed> {
         Ok(Self { prefix: String::new(), members: members(value, name)? })
     }
 
-    fn nested(value: &'a Value, path: &str) -> Result<Self, ReceiptError> {
+    fn nested(value: &'a Value, path: &str) -> Result<Self, Malformed> {
         Ok(Self { prefix: format!("{path}."), members: members(value, path)? })
     }
 
     /// The error that a member breaks its rule.
-    pub(super) fn wrong(&self, name: &str, rule: &str) -> ReceiptError {
-        ReceiptError::Malformed(format!("{} {rule}", self.path(name)))
+    pub(super) fn wrong(&self, name: &str, rule: &str) -> Malformed {
+        Malformed(format!("{} {rule}", self.path(name)))
     }
 
     /// Whether a member is there.
@@ -114,55 +124,55 @@ impl<'a> Object<'a> {
     }
 
     /// A text.
-    pub(super) fn text(&self, name: &str) -> Result<&'a str, ReceiptError> {
+    pub(super) fn text(&self, name: &str) -> Result<&'a str, Malformed> {
         as_text(self.required(name)?).ok_or_else(|| self.wrong(name, TEXT_RULE))
     }
 
     /// A text that may be absent.
-    pub(super) fn optional_text(&self, name: &str) -> Result<Option<String>, ReceiptError> {
+    pub(super) fn optional_text(&self, name: &str) -> Result<Option<String>, Malformed> {
         if self.has(name) { self.text(name).map(|text| Some(text.to_owned())) } else { Ok(None) }
     }
 
     /// A text that stands for a value.
-    pub(super) fn value<T>(&self, name: &str, rule: &str, read: impl Fn(&str) -> Option<T>) -> Result<T, ReceiptError> {
+    pub(super) fn value<T>(&self, name: &str, rule: &str, read: impl Fn(&str) -> Option<T>) -> Result<T, Malformed> {
         self.required(name)?.as_str().and_then(read).ok_or_else(|| self.wrong(name, rule))
     }
 
     /// An identifier.
-    pub(super) fn id<T: FromStr<Err = InvalidId>>(&self, name: &str) -> Result<T, ReceiptError> {
+    pub(super) fn id<T: FromStr<Err = InvalidId>>(&self, name: &str) -> Result<T, Malformed> {
         let text = self.required(name)?.as_str().ok_or_else(|| self.wrong(name, "must be text"))?;
         text.parse().map_err(|InvalidId(rule)| self.wrong(name, rule))
     }
 
     /// A `NumericDate` (RFC 7519) in whole seconds.
-    pub(super) fn date(&self, name: &str) -> Result<DateTime<Utc>, ReceiptError> {
+    pub(super) fn date(&self, name: &str) -> Result<DateTime<Utc>, Malformed> {
         let seconds = self.required(name)?.as_i64().filter(|seconds| (0..=MAX_DATE).contains(seconds));
         let date = seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
         date.ok_or_else(|| self.wrong(name, "must be a whole number of seconds since 1970, until the year 9999"))
     }
 
     /// An object.
-    pub(super) fn object(&self, name: &str) -> Result<Object<'a>, ReceiptError> {
+    pub(super) fn object(&self, name: &str) -> Result<Object<'a>, Malformed> {
         Object::nested(self.required(name)?, &self.path(name))
     }
 
     /// A list of objects.
-    pub(super) fn objects(&self, name: &str) -> Result<Vec<Object<'a>>, ReceiptError> {
+    pub(super) fn objects(&self, name: &str) -> Result<Vec<Object<'a>>, Malformed> {
         let nested = |(index, entry)| Object::nested(entry, &format!("{}[{index}]", self.path(name)));
         self.list(name)?.iter().enumerate().map(nested).collect()
     }
 
     /// A list of texts.
-    pub(super) fn texts(&self, name: &str) -> Result<Vec<&'a str>, ReceiptError> {
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<&'a str>, Malformed> {
         let texts: Option<_> = self.list(name)?.iter().map(as_text).collect();
         texts.ok_or_else(|| self.wrong(name, "must be a list of texts of 1 to 128 characters"))
     }
 
-    fn list(&self, name: &str) -> Result<&'a Vec<Value>, ReceiptError> {
+    fn list(&self, name: &str) -> Result<&'a Vec<Value>, Malformed> {
         self.required(name)?.as_array().ok_or_else(|| self.wrong(name, "must be a list"))
     }
 
-    fn required(&self, name: &str) -> Result<&'a Value, ReceiptError> {
+    fn required(&self, name: &str) -> Result<&'a Value, Malformed> {
         self.members.get(name).ok_or_else(|| self.wrong(name, "is required"))
     }
 
@@ -171,8 +181,8 @@ impl<'a> Object<'a> {
     }
 }
 
-fn members<'a>(value: &'a Value, path: &str) -> Result<&'a Map<String, Value>, ReceiptError> {
-    value.as_object().ok_or_else(|| ReceiptError::Malformed(format!("{path} must be an object")))
+fn members<'a>(value: &'a Value, path: &str) -> Result<&'a Map<String, Value>, Malformed> {
+    value.as_object().ok_or_else(|| Malformed(format!("{path} must be an object")))
 }
 
 fn as_text(value: &Value) -> Option<&str> {
