@@ -6,6 +6,7 @@ mod client;
 mod consent;
 mod demo;
 mod dev_certs;
+mod doctor;
 mod fetch;
 mod job;
 mod progress;
@@ -49,6 +50,8 @@ struct Cli {
 enum Command {
     /// Serve a vault.
     Serve(serve::Arguments),
+    /// Look at what `serve` would meet on this machine; writes nothing.
+    Doctor(doctor::Arguments),
     /// Show the whole story on real images, in a temporary vault.
     Demo(demo::Arguments),
     /// Make a certificate authority and everybody's certificates, for trials.
@@ -104,6 +107,7 @@ pub fn main() -> ExitCode {
     let code = runtime.block_on(async {
         match cli.command {
             Command::Serve(arguments) => serve::run(arguments).await,
+            Command::Doctor(arguments) => told(doctor::run(&arguments)),
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::DevCerts(arguments) => told(dev_certs::run(&arguments)),
             Command::Tenant(action) => told(tenant::run(action).await),

@@ -7,6 +7,7 @@ mod client;
 mod fault;
 mod identity;
 mod server;
+mod validity;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use rustls::version::TLS13;
 pub use client::Client;
 pub use fault::Fault;
 pub use server::{Accepted, Server};
+pub use validity::validity;
 
 use crate::clock::{Source, SystemSource};
 

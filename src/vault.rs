@@ -29,7 +29,7 @@ mod stop;
 
 pub use book::open_row;
 pub use counts::Count;
-pub use recover::{Blueprint, OpenError};
+pub use recover::{Blueprint, OpenError, would_be_new};
 pub use rows::{RecordRow, Row};
 pub use stop::Stop;
 

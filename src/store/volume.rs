@@ -28,7 +28,7 @@ use crate::files;
 const ROLL_AT: u64 = 4 << 30;
 
 /// Space that uploads leave free, so that what shreds, and what the ledger and the clock write, never meets a full disk.
-const RESERVE: u64 = 64 << 20;
+pub const RESERVE: u64 = 64 << 20;
 /// More than any sealed part has: 64 MiB and what sealing adds.
 const MAX_SEALED_BYTES: usize = 65 << 20;
 /// [`MAX_PAYLOAD`], and the frame that holds it.

@@ -183,6 +183,14 @@ impl Vault {
     }
 }
 
+/// Whether a vault opened in this directory would be a new one: there is nothing yet. Touches nothing.
+///
+/// # Errors
+/// [`OpenError::Missing`] when there is some of a vault and not all, [`OpenError::Disk`].
+pub fn would_be_new(data_dir: &Path) -> Result<bool, OpenError> {
+    Layout(data_dir.to_owned()).is_new()
+}
+
 /// The later of the clock saved by the last commit and the one saved since.
 fn newest_heartbeat(keyring: &Keyring, path: &Path) -> Option<Heartbeat> {
     let file = fs::read(path).ok().and_then(|file| read_heartbeat(&file, &keyring.clock_key()));

@@ -1,0 +1,64 @@
+//! `idvault doctor`: what `idvault serve` would meet on this machine, and what to do about it.
+//!
+//! Reads the configuration, the files that it names and what the kernel tells. Writes nothing, and takes nothing from a vault
+//! that is running or about to.
+
+mod certificates;
+mod clock;
+mod directory;
+mod disk;
+mod finding;
+mod listen;
+mod lock;
+mod memory;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::client::Failure;
+use super::{EX_SOFTWARE, wall};
+use crate::config::Config;
+use finding::{Finding, Grade};
+
+/// Which vault to look at
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The configuration that the vault is served with
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Show what was found as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Looks and tells. What was found decides the exit code: 70 when something failed.
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let config = Config::read(&arguments.config).map_err(|error| Failure::usage(error.to_string()))?;
+    let findings = examine(&config)?;
+    if arguments.json {
+        let json = serde_json::to_string_pretty(&findings).map_err(|error| Failure::refused(error.to_string()))?;
+        anstream::println!("{json}");
+    } else {
+        for finding in &findings {
+            anstream::println!("{finding}");
+        }
+    }
+    let failed = findings.iter().any(|finding| finding.grade == Grade::Fail);
+    Ok(if failed { EX_SOFTWARE.into() } else { ExitCode::SUCCESS })
+}
+
+fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
+    let dir = &config.server.data_dir;
+    let holder = lock::holder(dir);
+    let mut findings = vec![Finding::ok("configuration", format!("of the vault {}", config.vault))];
+    findings.extend(certificates::examine(config, wall()?));
+    findings.extend(directory::examine(dir));
+    findings.extend(disk::examine(dir));
+    findings.push(lock::finding(holder));
+    findings.push(listen::examine(config.server.listen, holder.is_some()));
+    // What was written last is looked at before the clock is: a vault that runs goes on writing.
+    let written = clock::last_written(dir);
+    findings.push(clock::examine(wall()?, written));
+    findings.extend(memory::examine());
+    Ok(findings)
+}
