@@ -137,6 +137,64 @@ fn a_fetch_goes_on_where_it_was_cut_and_a_refusal_says_what_to_do() {
 }
 
 #[test]
+fn everything_else_is_done_by_hand_too() {
+    let home = copy();
+    let script = r#"
+        idvault doctor --config idvault.toml | grep "running, process"
+        record=$(idvault records acme --call-id check-1 --profile acme --name)
+        idvault releases "$record" --profile acme | grep "training_jobs: $job"
+        idvault releases tenants/acme --subject person-1 --profile privacy-officer --json | grep '"record_count": 1'
+        idvault releases "$job" --profile model-owner | grep "record_count: 1"
+        idvault records acme --subject person-2 --profile acme --json | grep -x '\[\]'
+        idvault tenant list --profile operator --name | grep -x tenants/acme
+        idvault job list --profile requester --name | grep -x "$job"
+        idvault consent list acme --subject person-1 --profile acme | grep "state: STATE_ACTIVE"
+        idvault job create spec.json --validate-only --profile requester | grep "record_count: 1"
+        test "$(idvault job list --profile requester --name | wc -l)" = 1
+
+        idvault tenant show acme --profile acme | sed -n 's/^jwks: //p' > old.jwks
+        idvault consent key --out new.jwk --kid receipts-2 > new.jwks
+        idvault consent prove --key new.jwk --vault quickstart --tenant acme > new.proof
+        idvault tenant update acme --jwks old.jwks --jwks new.jwks --proof new.proof --profile acme
+        idvault tenant update acme --jwks new.jwks --profile acme
+        sign() { idvault consent sign --key $1 --vault quickstart --tenant acme --subject person-2 --purpose TRAIN_FACE_MATCH \
+            --category FACE_IMAGE --category LIVENESS_VIDEO --recipient "Models Ltd" --region sg-1; }
+        sign new.jwk > new.jws && sign receipts.jwk > old.jws
+        (printf '\0\0\0\030ftypmp42\0\0\0\0mp42isom'; head -c 20000000 /dev/zero) > video.mp4
+        idvault put --tenant acme --call-id check-2 --receipt new.jws FACE_IMAGE=face.jpg LIVENESS_VIDEO=video.mp4 --profile acme
+        if idvault put --tenant acme --call-id check-3 --receipt old.jws FACE_IMAGE=face.jpg --profile acme; then exit 1; fi
+        idvault tenant update acme --revoke-key receipts-1=2020-01-01T00:00:00Z --profile acme
+        idvault consent list acme --subject person-1 --profile acme | grep "state: STATE_INVALIDATED"
+        echo text > notice.txt
+        idvault tenant update acme --notice-file training=2=notice.txt --metadata keep --retention-days 3 --profile operator
+        if idvault tenant update acme --retention-days 3 --profile acme; then exit 1; else echo "exit $?"; fi
+        if idvault tenant update acme --profile acme; then exit 1; else echo "exit $?"; fi
+        if sign new.jwk > other.jws && idvault put --tenant acme --call-id check-4 --receipt other.jws FACE_IMAGE=face.jpg --profile acme
+        then exit 1; fi
+        idvault erase acme person-2 --profile privacy-officer | grep "record_count: 1"
+        kill %1 && wait %1
+        idvault doctor --config idvault.toml | grep "not running"
+        rm data/root.cell
+        if idvault doctor --config idvault.toml --json > doctor.json; then exit 1; else echo "exit $?"; fi
+        grep '"grade": "fail"' doctor.json
+        trap - EXIT
+    "#;
+    let said = run(home.path(), &format!("{}\n{script}", commands().join("\n")));
+    for wanted in [
+        "CONSENT_KEY_UNKNOWN",
+        "NOTICE_UNKNOWN",
+        "METADATA_TREATMENT_STRIPPED",
+        "METADATA_TREATMENT_UNTOUCHED",
+        "size_bytes: 20000024",
+        "call as somebody whose role allows it",
+        "exit 64",
+        "exit 70",
+    ] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+}
+
+#[test]
 fn the_quick_start_leads_to_an_image_over_tls() {
     use std::os::unix::fs::PermissionsExt;
     let home = copy_for_tls();

@@ -14,7 +14,7 @@ use super::Vault;
 use super::book::Book;
 use super::consents::hour_over;
 use super::error::Error;
-use super::pages::{List, Listed, Page};
+use super::pages::{Listed, Page};
 use super::rows::{self, Row};
 use crate::domain::ids::{Hour, JobId, Place, RecordId, TenantId};
 use crate::domain::job::Job;
@@ -187,9 +187,7 @@ impl Vault {
     pub fn releases_of(&self, tenant: &TenantId, record: RecordId, page: &Page) -> Result<Listed<Released>, Error> {
         self.now()?;
         let key = schema::released(self.book.tenant_tag(tenant), record);
-        let list = List { name: &key, prefix: &[] };
-        let keys = |after: &[u8]| (after < key.as_slice()).then(|| Ok(key.clone())).into_iter();
-        self.page_of(list, page, keys, |_| self.released(tenant, record))
+        self.page_of_one(&key, page, |_| self.released(tenant, record))
     }
 
     /// Who received which records of a person.

@@ -49,6 +49,17 @@ impl Vault {
         self.page_of(List { name: prefix, prefix }, page, |after| self.book.keys_after(prefix, after), read)
     }
 
+    /// The page of a list of the one thing, if any, that `read` makes of `key`.
+    pub(super) fn page_of_one<T>(
+        &self,
+        key: &[u8],
+        page: &Page,
+        read: impl Fn(&[u8]) -> Result<Option<T>, Error>,
+    ) -> Result<Listed<T>, Error> {
+        let keys = |after: &[u8]| (after < key).then(|| Ok(key.to_vec())).into_iter();
+        self.page_of(List { name: key, prefix: &[] }, page, keys, read)
+    }
+
     /// A page of what `read` makes of some keys, ascending; `keys` gives those that come after one.
     pub(super) fn page_of<T, K: Iterator<Item = Result<Vec<u8>, Error>>>(
         &self,

@@ -43,7 +43,7 @@ impl Vault {
             Which::All => self.page(&schema::records_of(self.book.tenant_tag(tenant)), page, |key| {
                 Ok(self.book.get::<RecordRow>(key)?.map(RecordRow::into_domain).transpose()?.and_then(alive))
             }),
-            Which::OfCall(call) => self.page(&self.call_key(tenant, call), page, |key| {
+            Which::OfCall(call) => self.page_of_one(&self.call_key(tenant, call), page, |key| {
                 let Some(found) = self.book.get::<PlaceRow>(key)? else { return Ok(None) };
                 let (tenant, id) = found.into_domain()?;
                 Ok(self.book.record(&tenant, id)?.and_then(alive))

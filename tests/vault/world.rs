@@ -27,19 +27,57 @@ const KID: &str = "receipts-1";
 const JPEG: &[u8] = b"\xff\xd8\xff\xe0\0\x10JFIF\0";
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
+/// A receipt key and its name.
+#[derive(Clone)]
+pub(crate) struct Key {
+    kid: String,
+    key: SigningKey,
+}
+
+impl Key {
+    /// The key of this seed.
+    pub(crate) fn new(kid: &str, seed: u8) -> Self {
+        Self { kid: kid.to_owned(), key: SigningKey::from_bytes(&[seed; 32]) }
+    }
+
+    /// The set of these keys.
+    pub(crate) fn set(keys: &[&Self]) -> String {
+        let jwk = |key: &&Self| {
+            let x = Base64UrlUnpadded::encode_string(key.key.verifying_key().as_bytes());
+            json!({ "kty": "OKP", "crv": "Ed25519", "kid": key.kid, "x": x })
+        };
+        json!({ "keys": keys.iter().map(jwk).collect::<Vec<_>>() }).to_string()
+    }
+
+    /// That this tenant holds it.
+    pub(crate) fn proof(&self, tenant: &str) -> String {
+        key_proof::sign(VAULT_ID, tenant, &self.kid, &self.key)
+    }
+
+    /// The receipt that says this.
+    pub(crate) fn sign(&self, claims: &Value) -> String {
+        receipt::sign(claims, &self.kid, &self.key)
+    }
+}
+
 /// An eKYC provider: its tenant and its receipt key.
 #[derive(Clone)]
 pub(crate) struct Provider {
     /// Its id.
     pub(crate) id: String,
-    key: SigningKey,
+    key: Key,
 }
 
 impl Provider {
     /// The provider of this id. The same id is the same provider again.
     pub(crate) fn new(id: &str) -> Self {
-        let seed: [u8; 32] = std::array::from_fn(|at| id.as_bytes()[at % id.len()]);
-        Self { id: id.to_owned(), key: SigningKey::from_bytes(&seed) }
+        let seed = id.bytes().fold(7, |seed: u8, byte| seed.wrapping_mul(31).wrapping_add(byte));
+        Self { id: id.to_owned(), key: Key::new(KID, seed) }
+    }
+
+    /// Its first receipt key.
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
     }
 
     /// The name of its tenant.
@@ -54,9 +92,7 @@ impl Provider {
 
     /// What the operator says to make it a tenant.
     pub(crate) fn to_create(&self) -> CreateTenantRequest {
-        let x = Base64UrlUnpadded::encode_string(self.key.verifying_key().as_bytes());
-        let jwks = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": KID, "x": x }] }).to_string();
-        let jwks_proofs = vec![key_proof::sign(VAULT_ID, &self.id, KID, &self.key)];
+        let (jwks, jwks_proofs) = (Key::set(&[&self.key]), vec![self.key.proof(&self.id)]);
         let tenant = Tenant { jwks, jwks_proofs, metadata_policy: MetadataPolicy::Keep.into(), ..Tenant::default() };
         CreateTenantRequest { tenant_id: self.id.clone(), tenant: Some(tenant) }
     }
@@ -85,12 +121,12 @@ impl Provider {
 
     /// The receipt that says this.
     pub(crate) fn sign(&self, claims: &Value) -> String {
-        receipt::sign(claims, KID, &self.key)
+        self.key.sign(claims)
     }
 
     /// A receipt signed under another key name.
     pub(crate) fn sign_as(&self, claims: &Value, kid: &str) -> String {
-        receipt::sign(claims, kid, &self.key)
+        Key { kid: kid.to_owned(), ..self.key.clone() }.sign(claims)
     }
 
     /// An upload under this receipt, as yet unsent: a face, a document's front, a name and a number.
