@@ -237,7 +237,7 @@ fn restore_volumes(archive: &Archive, scratch: &Path) -> io::Result<Volumes> {
     for (path, bytes) in longest {
         restore(&scratch.join(path), bytes)?;
     }
-    Volumes::open(scratch.join("volumes")).map_err(io::Error::other)
+    Volumes::open(scratch.join("volumes"), 0).map_err(io::Error::other)
 }
 
 fn restore(path: &Path, bytes: &[u8]) -> io::Result<()> {

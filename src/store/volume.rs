@@ -27,7 +27,7 @@ use crate::files;
 /// A volume that reached this many bytes is followed by a new one.
 const ROLL_AT: u64 = 4 << 30;
 
-/// Space that uploads leave free, so that what shreds, and what the ledger and the clock write, never meets a full disk.
+/// Bytes that uploads usually leave free, so that what shreds, and what the ledger and the clock write, never meets a full disk.
 pub const RESERVE: u64 = 64 << 20;
 /// More than any sealed part has: 64 MiB and what sealing adds.
 const MAX_SEALED_BYTES: usize = 65 << 20;
@@ -71,6 +71,8 @@ impl From<io::Error> for VolumeError {
 #[derive(Debug)]
 pub struct Volumes {
     dir: PathBuf,
+    /// How many bytes are left free.
+    reserve: u64,
     /// The volume that each hour's parts are appended to in this run.
     current: Mutex<BTreeMap<Hour, Arc<Volume>>>,
     /// Volumes opened for reading.
@@ -125,13 +127,13 @@ fn follows(last: &Extent, next: &Extent) -> bool {
 }
 
 impl Volumes {
-    /// The volumes below the directory `dir`, made if absent.
+    /// The volumes below the directory `dir`, made if absent, which leave so many bytes of the disk free.
     ///
     /// # Errors
     /// When the directory cannot be made.
-    pub fn open(dir: PathBuf) -> Result<Self, VolumeError> {
+    pub fn open(dir: PathBuf, reserve: u64) -> Result<Self, VolumeError> {
         files::make_dir(&dir)?;
-        Ok(Self { dir, current: Mutex::default(), readers: Mutex::default() })
+        Ok(Self { dir, reserve, current: Mutex::default(), readers: Mutex::default() })
     }
 
     /// Appends frames, each a piece of a sealed part after the part's number: [`MAX_PAYLOAD`] bytes, the last piece of a part
@@ -142,7 +144,7 @@ impl Volumes {
     pub fn append(&self, appending: &mut Appending, frames: &[(u8, Vec<u8>)]) -> Result<(), VolumeError> {
         let wanted: usize = frames.iter().map(|(_, payload)| payload.len()).sum();
         let disk = rustix::fs::statvfs(&self.dir).map_err(io::Error::from)?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < RESERVE.saturating_add(u64::try_from(wanted).unwrap_or(u64::MAX)) {
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < self.reserve.saturating_add(u64::try_from(wanted).unwrap_or(u64::MAX)) {
             return Err(VolumeError::Full);
         }
         let place = appending.place;
@@ -321,7 +323,7 @@ mod tests {
 
     fn volumes() -> (tempfile::TempDir, Volumes) {
         let dir = tempfile::tempdir().unwrap();
-        let volumes = Volumes::open(dir.path().join("volumes")).unwrap();
+        let volumes = Volumes::open(dir.path().join("volumes"), 0).unwrap();
         (dir, volumes)
     }
 
@@ -395,7 +397,7 @@ mod tests {
     fn another_run_appends_to_another_volume() {
         let (dir, volumes) = volumes();
         let first = append(&volumes, place(1, 1), &[(0, b"first")]);
-        let again = Volumes::open(dir.path().join("volumes")).unwrap();
+        let again = Volumes::open(dir.path().join("volumes"), 0).unwrap();
         let second = append(&again, place(1, 2), &[(0, b"second")]);
         assert_eq!((first.extents(0)[0].volume, second.extents(0)[0].volume), (1, 2));
         assert_eq!(again.read(place(1, 1), 0, &first.extents(0)).unwrap(), b"first");

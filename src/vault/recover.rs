@@ -26,7 +26,7 @@ use crate::keys::root::file::FileCell;
 use crate::store::ledger::sled::SledLedger;
 use crate::store::ledger::{LedgerError, Transaction};
 use crate::store::schema;
-use crate::store::volume::{VolumeError, Volumes};
+use crate::store::volume::{RESERVE, VolumeError, Volumes};
 
 /// Why a vault does not open. Nothing was served, nothing was destroyed.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +86,8 @@ pub struct Blueprint {
     pub source: Box<dyn Source>,
     /// How far a wall clock is believed.
     pub limits: Limits,
+    /// How many bytes uploads leave free on the disk.
+    pub reserve: u64,
     /// Wraps the root cell. Tests put one here that fails to forget, to see that they notice.
     pub custody: Box<dyn FnOnce(FileCell) -> Box<dyn Custody> + Send>,
     /// Told of each step of a shred. Tests take images of the directory here.
@@ -96,7 +98,8 @@ impl Blueprint {
     /// The usual vault: a file cell as it is, and nobody watching.
     #[must_use]
     pub fn new(id: VaultId, data_dir: PathBuf, source: Box<dyn Source>, limits: Limits) -> Self {
-        Self { id, data_dir, source, limits, custody: Box::new(|cell| Box::new(cell)), observer: Box::new(|_| ()) }
+        let custody = Box::new(|cell| -> Box<dyn Custody> { Box::new(cell) });
+        Self { id, data_dir, source, limits, reserve: RESERVE, custody, observer: Box::new(|_| ()) }
     }
 
     /// Opens the vault, made if the directory is empty. When this returns, everything due is destroyed and everything half
@@ -135,7 +138,7 @@ impl Blueprint {
             writes: Mutex::default(),
             last_heartbeat: Mutex::new(DateTime::<Utc>::MIN_UTC),
             heartbeat_path: layout.heartbeat(),
-            volumes: Volumes::open(layout.volumes())?,
+            volumes: Volumes::open(layout.volumes(), self.reserve)?,
             observer: self.observer,
             id: self.id,
             _lock: lock,

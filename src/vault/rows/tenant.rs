@@ -22,14 +22,14 @@ pub(in crate::vault) struct TenantRow {
     #[prost(message, optional, tag = "5")]
     create_time: Option<Timestamp>,
     #[prost(message, repeated, tag = "6")]
-    revocations: Vec<RevocationRow>,
+    revocations: Vec<KeyRevocationRow>,
     #[prost(message, repeated, tag = "7")]
     notices: Vec<NoticeRow>,
 }
 
 /// The end of a receipt key.
 #[derive(Clone, PartialEq, Message)]
-struct RevocationRow {
+struct KeyRevocationRow {
     #[prost(string, tag = "1")]
     kid: String,
     #[prost(message, optional, tag = "2")]
@@ -80,7 +80,7 @@ impl TenantRow {
             retention_days: u32::from(tenant.retention.days()),
             keep_metadata: tenant.metadata_policy == MetadataPolicy::Keep,
             create_time: Some(stamp(tenant.create_time)),
-            revocations: tenant.terms.revocations.iter().map(RevocationRow::from_domain).collect(),
+            revocations: tenant.terms.revocations.iter().map(KeyRevocationRow::from_domain).collect(),
             notices: tenant.terms.notices.iter().map(NoticeRow::from_domain).collect(),
         }
     }
@@ -93,14 +93,14 @@ impl TenantRow {
             metadata_policy: if self.keep_metadata { MetadataPolicy::Keep } else { MetadataPolicy::Strip },
             create_time: time(self.create_time)?,
             terms: Terms {
-                revocations: self.revocations.into_iter().map(RevocationRow::into_domain).collect::<Result<_, _>>()?,
+                revocations: self.revocations.into_iter().map(KeyRevocationRow::into_domain).collect::<Result<_, _>>()?,
                 notices: self.notices.into_iter().map(NoticeRow::into_domain).collect::<Result<_, _>>()?,
             },
         })
     }
 }
 
-impl RevocationRow {
+impl KeyRevocationRow {
     fn from_domain(revocation: &KeyRevocation) -> Self {
         Self { kid: revocation.kid.clone(), time: Some(stamp(revocation.time)) }
     }
