@@ -5,6 +5,7 @@
 //! them; what no row names is dead weight until the hour dies. When an hour is shredded its folder is deleted: space
 //! returns at once and nothing is ever compacted. A volume that an earlier run wrote is never appended to.
 
+mod appending;
 mod frame;
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+pub use appending::Appending;
 use frame::FrameHeader;
 pub use frame::MAX_PAYLOAD;
 
@@ -31,9 +33,6 @@ const ROLL_AT: u64 = 4 << 30;
 pub const RESERVE: u64 = 64 << 20;
 /// More than any sealed part has: 64 MiB and what sealing adds.
 const MAX_SEALED_BYTES: usize = 65 << 20;
-/// [`MAX_PAYLOAD`], and the frame that holds it.
-const MAX_PAYLOAD_U64: u64 = (1 << 20) - 64;
-const MAX_FRAME_U64: u64 = 1 << 20;
 /// How many volumes are kept open for appending, and how many for reading: files in use stay open beyond that.
 const MAX_OPEN: usize = 128;
 
@@ -79,53 +78,6 @@ pub struct Volumes {
     readers: Mutex<HashMap<(Hour, u32), Arc<File>>>,
 }
 
-/// The sealed parts of one record on their way into volumes.
-#[derive(Debug)]
-pub struct Appending {
-    place: Place,
-    /// Where each part went, by its number.
-    extents: BTreeMap<u8, Vec<Extent>>,
-    /// The volumes that must be synced before a row may name them.
-    volumes: Vec<(Arc<Volume>, Ticket)>,
-}
-
-impl Appending {
-    /// Nothing yet of the record at `place`.
-    #[must_use]
-    pub fn new(place: Place) -> Self {
-        Self { place, extents: BTreeMap::new(), volumes: Vec::new() }
-    }
-
-    /// Where the frames of a part went, in their order.
-    #[must_use]
-    pub fn extents(&self, part: u8) -> Vec<Extent> {
-        self.extents.get(&part).cloned().unwrap_or_default()
-    }
-
-    /// Returns once all frames are durable.
-    ///
-    /// # Errors
-    /// When the disk fails, now or before.
-    pub fn sync(&self) -> Result<(), VolumeError> {
-        self.volumes.iter().try_for_each(|(volume, ticket)| volume.make_durable(*ticket))
-    }
-
-    fn add(&mut self, part: u8, next: Extent) {
-        let extents = self.extents.entry(part).or_default();
-        match extents.last_mut().filter(|last| follows(last, &next)) {
-            Some(last) => last.length = last.length.saturating_add(next.length),
-            None => extents.push(next),
-        }
-    }
-}
-
-/// Whether a frame lies right behind others, which are full: then one extent names them all.
-fn follows(last: &Extent, next: &Extent) -> bool {
-    let (frames, rest) = (last.length / MAX_PAYLOAD_U64, last.length % MAX_PAYLOAD_U64);
-    let end = last.offset.saturating_add(frames.saturating_mul(MAX_FRAME_U64));
-    rest == 0 && last.volume == next.volume && end == next.offset
-}
-
 impl Volumes {
     /// The volumes below the directory `dir`, made if absent, which leave so many bytes of the disk free.
     ///
@@ -147,7 +99,7 @@ impl Volumes {
         if disk.f_bavail.saturating_mul(disk.f_frsize) < self.reserve.saturating_add(u64::try_from(wanted).unwrap_or(u64::MAX)) {
             return Err(VolumeError::Full);
         }
-        let place = appending.place;
+        let place = appending.place();
         let volume = self.volume_for(place.hour)?;
         let mut tail = volume.tail.lock();
         let mut next = tail.clone();
@@ -164,8 +116,7 @@ impl Volumes {
         *tail = next;
         drop(tail);
         let ticket = volume.group.wrote();
-        appending.volumes.retain(|(touched, _)| !Arc::ptr_eq(touched, &volume));
-        appending.volumes.push((volume, ticket));
+        appending.touched(volume, ticket);
         Ok(())
     }
 

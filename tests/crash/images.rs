@@ -2,7 +2,6 @@
 //! opened as a vault of its own, and imaged again while it recovers.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use crate::expected::{Expected, job, upload};
-use crate::server::{Clock, Server, eventually};
+use crate::server::{Clock, Server, copy, eventually};
 use crate::world::time;
 
 /// Takes an image of a directory at each step, while it is on.
@@ -37,23 +36,6 @@ impl Camera {
     /// The images taken so far.
     fn images(&self) -> Vec<Image> {
         std::mem::take(&mut self.0.lock())
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            match fs::copy(entry.path(), to) {
-                // Of a file that is replaced meanwhile there is the old one or the new one, and no draft.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                copied => drop(copied.unwrap()),
-            }
-        }
     }
 }
 

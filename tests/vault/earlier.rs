@@ -1,6 +1,5 @@
 //! Vaults that earlier versions wrote: they open, and all that came since works on what is in them.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use prost_types::FieldMask;
 use serde_json::{Value, json};
 
 use crate::client::{OFFICER, OPERATOR, WORKLOAD, refused};
-use crate::server::{Clock, Server, eventually};
+use crate::server::{Clock, Server, copy, eventually};
 use crate::stream::{Epoch, whole};
 use crate::world::{Key, snapshot};
 
@@ -28,19 +27,6 @@ async fn first_version(after: TimeDelta) -> Server {
     let mut clock = Clock::new(home.path().join("clock"));
     clock.set(WRITTEN.parse::<chrono::DateTime<chrono::Utc>>().unwrap() + after);
     Server::run_as(home, clock, |blueprint| blueprint.id = "blackbox".parse().unwrap()).await.unwrap()
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), &to).unwrap();
-        }
-    }
 }
 
 #[tokio::test]

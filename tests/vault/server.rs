@@ -186,6 +186,23 @@ pub(crate) fn config(home: &Path) -> Config {
     }
 }
 
+/// Copies a directory. Of a file that is replaced meanwhile the copy has the old one or the new one, and no draft.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            match std::fs::copy(entry.path(), to) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                copied => drop(copied.unwrap()),
+            }
+        }
+    }
+}
+
 /// Asks until `holds`, a bounded number of times.
 pub(crate) async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
     for _ in 0..TRIES {
