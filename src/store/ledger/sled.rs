@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::ops::Bound;
 use std::path::Path;
+use std::time::Duration;
 
 use super::{Ledger, LedgerError, RawRow, Transaction};
 use crate::store::group::{Group, Ticket};
@@ -16,6 +17,10 @@ const CACHE_BYTES: u64 = 64 << 20;
 /// Bytes of sled's log segments. What is larger than a quarter of one goes to a file of its own under `blobs`, which sled never
 /// syncs: sixteen rows of a node must stay below.
 const SEGMENT_BYTES: usize = 4 << 20;
+
+/// How often sled's files are tried, and after which pause, while a ledger of this process still lets go of them.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Rows in one sled tree, so that a transaction is one sled batch.
 #[derive(Debug)]
@@ -33,13 +38,26 @@ impl SledLedger {
     pub fn open(dir: &Path) -> Result<Self, LedgerError> {
         // No flushing of its own: every transaction that matters is synced by whoever answers for it.
         let config = ::sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).segment_size(SEGMENT_BYTES);
-        let db = config.flush_every_ms(None).open()?;
+        let db = open_patiently(&config.flush_every_ms(None))?;
         db.flush()?;
         let file = File::open(dir.join("db"))?;
         file.sync_all()?;
         File::open(dir)?.sync_all()?;
         crate::files::sync_parent(dir)?;
         Ok(Self { db, file, group: Group::default() })
+    }
+}
+
+/// Opens sled's files. Its threads let go of them a moment after a ledger of this process was dropped; that nobody else has them,
+/// the lock of the vault's directory sees to.
+fn open_patiently(config: &::sled::Config) -> Result<::sled::Db, ::sled::Error> {
+    let mut tries = 1_u32;
+    loop {
+        match config.open() {
+            Err(error) if tries < TRIES && error.to_string().contains("could not acquire lock") => std::thread::sleep(PAUSE),
+            opened => return opened,
+        }
+        tries = tries.saturating_add(1);
     }
 }
 
