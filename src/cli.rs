@@ -171,7 +171,7 @@ fn timestamp(time: DateTime<Utc>) -> Timestamp {
 
 /// Bytes as two lower-case hexadecimal digits each.
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    base16ct::lower::encode_string(bytes)
 }
 
 /// The number of a category by its bare name.

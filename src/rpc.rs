@@ -3,6 +3,7 @@
 //! Nothing here decides over data and nothing here sees a key. Authorisation comes before validation; every use case runs
 //! off the async threads, where a client that hangs up cuts nothing short.
 
+mod budget;
 mod caller;
 mod connections;
 mod consents;

@@ -162,6 +162,10 @@ fn everything_else_is_done_by_hand_too() {
         sign new.jwk > new.jws && sign receipts.jwk > old.jws
         (printf '\0\0\0\030ftypmp42\0\0\0\0mp42isom'; head -c 20000000 /dev/zero) > video.mp4
         idvault put --tenant acme --call-id check-2 --receipt new.jws FACE_IMAGE=face.jpg LIVENESS_VIDEO=video.mp4 --profile acme
+        again="--request-id 8e6f2b1c-3d4e-4f50-9a6b-7c8d9e0f1a2b --collect-time $(date -u +%Y-%m-%dT%H:%M:%SZ -d '+1 minute')"
+        one=$(idvault put --tenant acme --call-id check-9 --receipt new.jws FACE_IMAGE=face.jpg $again --profile acme --name)
+        test "$one" = "$(idvault put --tenant acme --call-id check-9 --receipt new.jws FACE_IMAGE=face.jpg $again --profile acme --name)"
+        idvault shred "$one" --profile acme --name | grep "record_count: 1"
         if idvault put --tenant acme --call-id check-3 --receipt old.jws FACE_IMAGE=face.jpg --profile acme; then exit 1; fi
         idvault tenant update acme --revoke-key receipts-1=2020-01-01T00:00:00Z --profile acme
         idvault consent list acme --subject person-1 --profile acme | grep "state: STATE_INVALIDATED"

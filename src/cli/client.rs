@@ -104,21 +104,18 @@ impl Client {
     pub(super) fn show<M: Message + Name>(&self, message: Option<&M>) -> Result<ExitCode, Failure> {
         let message =
             message.ok_or_else(|| Failure::refused("the vault's answer is empty: is this client older than the vault?"))?;
-        anstream::println!("{}", self.form.text(&json_of(message)?)?);
+        anstream::println!("{}", self.form.text(&json_of(message)?));
         Ok(ExitCode::SUCCESS)
     }
 }
 
 impl Form {
-    /// The text of an answer, without a line feed at its end.
-    fn text(self, answer: &Value) -> Result<String, Failure> {
-        match self {
-            Self::Lines => Ok(output::lines(answer)),
-            Self::Json => Ok(format!("{answer:#}")),
-            Self::Name => {
-                let name = answer.get("name").and_then(Value::as_str).map(str::to_owned);
-                name.ok_or_else(|| Failure::usage("--name: the answer has no name"))
-            }
+    /// The text of an answer, without a line feed at its end. One without a name is shown whole: what it tells has happened.
+    fn text(self, answer: &Value) -> String {
+        match (self, answer.get("name").and_then(Value::as_str)) {
+            (Self::Name, Some(name)) => name.to_owned(),
+            (Self::Json, _) => format!("{answer:#}"),
+            (Self::Lines | Self::Name, _) => output::lines(answer),
         }
     }
 }

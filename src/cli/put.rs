@@ -6,6 +6,8 @@ mod upload;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use chrono::{DateTime, SecondsFormat, Utc};
+
 use super::client::{Client, Failure, Options, from_json};
 use super::{category, new_uuid, read_text, timestamp, wall};
 use crate::proto::RecordHeader;
@@ -32,8 +34,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     attributes: Option<PathBuf>,
     /// The name of this upload, a `UUIDv4`: say the one of a failed upload to try that one again
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "UUID", requires = "collect_time")]
     request_id: Option<String>,
+    /// When the data was collected, RFC 3339 [default: now]; to try a failed upload again, what it said
+    #[arg(long, value_name = "TIME")]
+    collect_time: Option<DateTime<Utc>>,
     /// Files with their categories, such as `FACE_IMAGE=face.jpg`
     #[arg(value_name = "CATEGORY=FILE", value_parser = parse_part)]
     parts: Vec<(String, PathBuf)>,
@@ -47,11 +52,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         (None, consent) => ConsentSource::Consent(consent.unwrap_or_default()),
     };
     let request_id = arguments.request_id.map_or_else(new_uuid, Ok)?;
+    let collect_time = arguments.collect_time.map_or_else(wall, Ok)?;
     let header = RecordHeader {
         parent: format!("tenants/{}", arguments.tenant),
         request_id: request_id.clone(),
         call_id: arguments.call_id,
-        collect_time: Some(timestamp(wall()?)),
+        collect_time: Some(timestamp(collect_time)),
         consent_source: Some(consent_source),
     };
     let attributes = match &arguments.attributes {
@@ -62,7 +68,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let upload = Upload { header, parts: parts.collect::<Result<_, _>>()?, attributes };
     let client = Client::connect(arguments.client).await?;
     let record = upload.run(&client).await;
-    let record = record.map_err(|failure| failure.with(&format!("to try the same upload again: --request-id {request_id}")))?;
+    let again = format!(
+        "to try the same upload again: --request-id {request_id} --collect-time {}",
+        collect_time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+    );
+    let record = record.map_err(|failure| failure.with(&again))?;
     client.show(record.as_ref())
 }
 

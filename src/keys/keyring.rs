@@ -165,13 +165,23 @@ impl Keyring {
             }
             self.committed.wait(&mut state);
         }
-        let serial = Serial::new(state.next_serial).ok_or(KeyringError::NoSuchHour)?;
-        state.next_serial = state.next_serial.saturating_add(1);
+        let serial = if let Some(serial) = state.spare.get_mut(&hour).and_then(Vec::pop) {
+            serial
+        } else {
+            let serial = Serial::new(state.next_serial).ok_or(KeyringError::NoSuchHour)?;
+            state.next_serial = state.next_serial.saturating_add(1);
+            serial
+        };
         let leaf = state.hours.get(&hour).and_then(|keys| keys.tree.leaf(serial)).ok_or(KeyringError::NoSuchHour)?;
         Ok((Place { hour, serial }, leaf))
     }
 
-    /// Gives up a serial whose record did not come to be: it is forgotten with the next commit.
+    /// Gives back a serial under which nothing was written: another record of the hour can have it, and no page of the tree grows.
+    pub fn give_back(&self, place: Place) {
+        self.state.lock().spare.entry(place.hour).or_default().push(place.serial);
+    }
+
+    /// Gives up a serial whose record did not come to be, although some of it was written: it is forgotten with the next commit.
     pub fn abandon(&self, place: Place) {
         self.state.lock().abandoned.push(place);
     }

@@ -35,6 +35,8 @@ pub(super) enum Denied {
     ReceiptRequired,
     /// An upload that does not come to its end.
     Stalled,
+    /// An upload for which there is no room now.
+    TooManyUploads,
 }
 
 impl Denied {
@@ -55,6 +57,11 @@ impl From<Denied> for Status {
             ),
             Denied::NotAllowed => status(Code::PermissionDenied, "CALLER_NOT_ALLOWED", "the caller may not do this"),
             Denied::Invalid { field, rule } => invalid(&field, &rule),
+            Denied::TooManyUploads => passing(
+                Code::ResourceExhausted,
+                "TOO_MANY_UPLOADS",
+                "too many uploads are under way, or too large ones; try again when some have ended",
+            ),
             Denied::Stalled => status(
                 Code::DeadlineExceeded,
                 "UPLOAD_STALLED",
@@ -162,7 +169,12 @@ fn invalid(field: &str, rule: &str) -> Status {
 }
 
 fn unavailable(reason: &str, message: &str) -> Status {
+    passing(Code::Unavailable, reason, message)
+}
+
+/// A refusal that passes.
+fn passing(code: Code, reason: &str, message: &str) -> Status {
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
     details.set_retry_info(Some(RETRY_AFTER));
-    Status::with_error_details(Code::Unavailable, message, details)
+    Status::with_error_details(code, message, details)
 }

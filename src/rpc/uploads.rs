@@ -1,98 +1,112 @@
 //! `UploadRecord`: a record taken in as a stream, its messages in their order, within bounds of memory and time.
 //!
 //! One message is in memory at a time, sealed before the next one is asked for. Only images whose metadata is to be removed
-//! are held back whole; of those all uploads together hold so many bytes, and further ones wait. A stream that ends early,
-//! in whatever way, drops what it has begun.
+//! are held back whole, within a budget. A stream that ends early, in whatever way, drops what it has begun; nobody who cannot go on
+//! is kept waiting.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use tonic::{Request, Status, Streaming};
 
+use super::Api;
+use super::budget::{Budget, Share};
+use super::caller::Caller;
 use super::convert;
 use super::status::Denied;
-use super::{Api, caller::Caller};
 use crate::domain::attributes::Attributes;
-use crate::domain::ids::Identity;
+use crate::domain::ids::{Identity, TenantId};
 use crate::domain::record::Record;
 use crate::proto::upload_record_request::Message;
-use crate::proto::{PartHeader, RecordHeader, UploadRecordRequest};
+use crate::proto::{self, PartHeader, RecordHeader, UploadRecordRequest};
 use crate::vault::Vault;
 use crate::vault::error::Error;
 use crate::vault::ingest::{Intake, Plaintext};
 
 /// The most bytes of a chunk.
 const MAX_CHUNK_BYTES: usize = 1 << 20;
-/// How many uploads are under way at once; each holds two messages or so.
-const MAX_AT_ONCE: usize = 64;
-/// How many bytes of images are held back at once, over all uploads: three of the largest, or hundreds of the usual.
-const MAX_HELD_BACK: u64 = 64 << 20;
+/// How many uploads are under way at once, and how many of them one tenant's; each holds two messages or so.
+const MAX_AT_ONCE: u64 = 64;
+const MAX_OF_TENANT: u64 = 32;
+/// How many bytes of images are held back at once: six of the largest with what is left of them, or hundreds of the usual; one
+/// tenant half of that.
+const MAX_HELD_BACK: u64 = 128 << 20;
 /// For how long nothing may come: a client that stalls takes the place of another.
 const STALL: Duration = Duration::from_mins(1);
-/// How long an upload may take: at the least 110 KB/s for the largest record.
+/// How long an upload may take to arrive: at the least 110 KB/s for the largest record.
 const LONGEST: Duration = Duration::from_mins(10);
 
 /// What uploads share.
 #[derive(Debug, Clone)]
 pub(super) struct Uploads {
-    places: Arc<Semaphore>,
-    /// A permit for each KiB.
-    held_back: Arc<Semaphore>,
+    places: Arc<Budget>,
+    held_back: Arc<Budget>,
+}
+
+/// A record that is arriving, and its shares: they end when it does, wherever it is then.
+struct Arriving {
+    tenant: TenantId,
+    intake: Intake,
+    held_back: Option<Share>,
+    _place: Share,
+}
+
+/// A record that has arrived.
+struct Arrived {
+    arriving: Arriving,
+    attributes: Attributes,
 }
 
 impl Uploads {
     pub(super) fn new() -> Self {
-        Self { places: Arc::new(Semaphore::new(MAX_AT_ONCE)), held_back: Arc::new(Semaphore::new(kib(MAX_HELD_BACK))) }
+        Self {
+            places: Arc::new(Budget::new(MAX_AT_ONCE, MAX_OF_TENANT)),
+            held_back: Arc::new(Budget::new(MAX_HELD_BACK, MAX_HELD_BACK / 2)),
+        }
     }
-
-    /// Waits until so many bytes may be held back.
-    async fn hold_back(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
-        let permits = u32::try_from(kib(bytes.min(MAX_HELD_BACK))).ok()?;
-        self.held_back.acquire_many(permits).await.ok()
-    }
-}
-
-fn kib(bytes: u64) -> usize {
-    usize::try_from(bytes.div_ceil(1 << 10)).unwrap_or(usize::MAX)
 }
 
 impl Api {
     /// Receives a record.
     pub(super) async fn receive(&self, request: Request<Streaming<UploadRecordRequest>>) -> Result<Record, Status> {
         let caller = self.callers.identify(&request)?;
-        // Who can own no record waits for no place.
-        if !matches!(caller.identity, Identity::Tenant(_)) {
-            return Err(Denied::NotAllowed.into());
-        }
-        let messages = Messages(request.into_inner());
-        timeout(LONGEST, self.receive_all(&caller, messages)).await.map_err(|_| Denied::Stalled)?
+        // Who can own no record takes no place.
+        let Identity::Tenant(tenant) = caller.identity.clone() else { return Err(Denied::NotAllowed.into()) };
+        let place = self.uploads.places.take(&tenant, 1).await.ok_or(Denied::TooManyUploads)?;
+        let arrives = self.arrive(&caller, tenant, place, Messages(request.into_inner()));
+        let Arrived { arriving, attributes } = timeout(LONGEST, arrives).await.map_err(|_| Denied::Stalled)??;
+        // Outside of the time: what has arrived is taken in or refused, and the caller is told which.
+        self.run(move |vault| {
+            let Arriving { intake, held_back: _until_then, _place, .. } = arriving;
+            vault.finish_upload(intake, &attributes)
+        })
+        .await
     }
 
-    async fn receive_all(&self, caller: &Caller, mut messages: Messages) -> Result<Record, Status> {
-        let _place = self.uploads.places.acquire().await;
-        let Some(Message::Header(header)) = messages.next().await? else {
+    async fn arrive(&self, caller: &Caller, tenant: TenantId, place: Share, mut messages: Messages) -> Result<Arrived, Status> {
+        let Some(Piece::Header(header)) = messages.next().await? else {
             return Err(Denied::invalid("message", "must be the header first").into());
         };
-        let (mut intake, mut held_back) = (self.begin(caller, header).await?, None);
+        let intake = self.begin(caller, header).await?;
+        let mut arriving = Arriving { tenant, intake, held_back: None, _place: place };
         let mut number = 0_usize;
         loop {
             match messages.next().await? {
-                Some(Message::Part(header)) => {
-                    (intake, held_back) = self.begin_part(intake, held_back, &header, number).await?;
+                Some(Piece::Part(header)) => {
+                    arriving = self.begin_part(arriving, &header, number).await?;
                     number = number.saturating_add(1);
                 }
-                Some(Message::Chunk(bytes)) => intake = self.add_chunk(intake, Plaintext::from(bytes)).await?,
-                Some(Message::Attributes(wire)) => {
+                Some(Piece::Chunk(bytes)) => arriving = self.add_chunk(arriving, bytes).await?,
+                Some(Piece::Attributes(wire)) => {
                     let attributes = convert::attributes(wire)?;
                     return match messages.next().await? {
-                        None => self.finish(intake, attributes).await,
+                        None => Ok(Arrived { arriving, attributes }),
                         Some(_) => Err(Denied::invalid("message", "must not come after the attributes").into()),
                     };
                 }
-                Some(Message::Header(_)) => return Err(Denied::invalid("message", "must be the header once only").into()),
-                None => return self.finish(intake, Attributes::default()).await,
+                Some(Piece::Header(_)) => return Err(Denied::invalid("message", "must be the header once only").into()),
+                None => return Ok(Arrived { arriving, attributes: Attributes::default() }),
             }
         }
     }
@@ -103,45 +117,42 @@ impl Api {
         self.run(move |vault| vault.begin_upload(header)).await
     }
 
-    /// Ends a part and begins the next, once there is room for what it holds back.
-    async fn begin_part<'a>(
-        &'a self,
-        intake: Intake,
-        held_back: Option<SemaphorePermit<'a>>,
-        header: &PartHeader,
-        number: usize,
-    ) -> Result<(Intake, Option<SemaphorePermit<'a>>), Status> {
+    /// Ends a part and begins the next, if there is room for what it holds back.
+    async fn begin_part(&self, arriving: Arriving, header: &PartHeader, number: usize) -> Result<Arriving, Status> {
         let header = convert::part_header(header, &format!("parts[{number}]"))?;
-        let mut intake = self.change(intake, Vault::end_part).await?;
-        // Let go of before more is asked for: who waits holds nothing that another waits for.
-        drop(held_back);
-        let held_back = match intake.held_back(&header) {
-            0 => None,
-            bytes => self.uploads.hold_back(bytes).await,
-        };
-        intake = self.change(intake, move |vault, intake| vault.begin_part(intake, header)).await?;
-        Ok((intake, held_back))
+        let mut arriving = self.change(arriving, Vault::end_part).await?;
+        arriving.held_back = None;
+        let bytes = arriving.intake.held_back(&header);
+        if bytes > 0 {
+            let share = self.uploads.held_back.take(&arriving.tenant, bytes).await;
+            arriving.held_back = Some(share.ok_or(Denied::TooManyUploads)?);
+        }
+        self.change(arriving, move |vault, intake| vault.begin_part(intake, header)).await
     }
 
-    async fn add_chunk(&self, intake: Intake, bytes: Plaintext) -> Result<Intake, Status> {
+    async fn add_chunk(&self, arriving: Arriving, bytes: Plaintext) -> Result<Arriving, Status> {
         if !(1..=MAX_CHUNK_BYTES).contains(&bytes.expose().len()) {
             return Err(Denied::invalid("chunk", "must be 1 byte to 1 MiB").into());
         }
-        self.change(intake, move |vault, intake| vault.add_bytes(intake, bytes.expose())).await
-    }
-
-    async fn finish(&self, intake: Intake, attributes: Attributes) -> Result<Record, Status> {
-        self.run(move |vault| vault.finish_upload(intake, &attributes)).await
+        self.change(arriving, move |vault, intake| vault.add_bytes(intake, bytes.expose())).await
     }
 
     /// Takes the next step with a record that is arriving.
     async fn change(
         &self,
-        mut intake: Intake,
+        mut arriving: Arriving,
         step: impl FnOnce(&Vault, &mut Intake) -> Result<(), Error> + Send + 'static,
-    ) -> Result<Intake, Status> {
-        self.run(move |vault| step(vault, &mut intake).map(|()| intake)).await
+    ) -> Result<Arriving, Status> {
+        self.run(move |vault| step(vault, &mut arriving.intake).map(|()| arriving)).await
     }
+}
+
+/// A message of a stream; bytes are in a buffer that is wiped, whatever becomes of them.
+enum Piece {
+    Header(RecordHeader),
+    Part(PartHeader),
+    Chunk(Plaintext),
+    Attributes(proto::Attributes),
 }
 
 /// The messages of a stream.
@@ -149,8 +160,14 @@ struct Messages(Streaming<UploadRecordRequest>);
 
 impl Messages {
     /// The next one, if it comes in time; nothing at the end.
-    async fn next(&mut self) -> Result<Option<Message>, Status> {
+    async fn next(&mut self) -> Result<Option<Piece>, Status> {
         let Some(request) = timeout(STALL, self.0.message()).await.map_err(|_| Denied::Stalled)?? else { return Ok(None) };
-        Ok(Some(request.message.ok_or_else(|| Denied::invalid("message", "must be a header, a part, a chunk or attributes"))?))
+        Ok(Some(match request.message {
+            Some(Message::Header(header)) => Piece::Header(header),
+            Some(Message::Part(header)) => Piece::Part(header),
+            Some(Message::Chunk(bytes)) => Piece::Chunk(Plaintext::from(bytes)),
+            Some(Message::Attributes(attributes)) => Piece::Attributes(attributes),
+            None => return Err(Denied::invalid("message", "must be a header, a part, a chunk or attributes").into()),
+        }))
     }
 }

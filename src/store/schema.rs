@@ -112,6 +112,12 @@ pub fn receipt_key(tenant: Tag, kid: Tag) -> Vec<u8> {
     Table::ReceiptKey.key(&[&tenant.0, &kid.0])
 }
 
+/// What the keys of a tenant's receipt keys begin with.
+#[must_use]
+pub fn receipt_keys(tenant: Tag) -> Vec<u8> {
+    Table::ReceiptKey.key(&[&tenant.0])
+}
+
 /// The key of a record.
 #[must_use]
 pub fn record(tenant: Tag, record: RecordId) -> Vec<u8> {

@@ -37,10 +37,14 @@ impl Vault {
     /// When the receipt is not one of this tenant for this vault, or its time has not come or is over.
     pub fn register_consent(&self, tenant: &TenantId, receipt: String) -> Result<ConsentView, Error> {
         let now = self.now()?;
-        let tenant = self.book.tenant(tenant)?.ok_or(Error::NotFound)?;
-        let offered = self.verify_receipt(&tenant, &receipt, now)?;
         self.catch_up()?;
         let writes = self.writes.lock();
+        // Under the lock, so that no key leaves the set and no term changes before it is taken in.
+        let tenant = self.tenant(tenant)?;
+        let offered = match self.verified_before(&tenant, &receipt)? {
+            Some(known) => known,
+            None => self.verify_receipt(&tenant, &receipt, now)?,
+        };
         if let Some(known) = self.known(&offered)? {
             drop(writes);
             self.book.sync_all()?;
@@ -96,6 +100,13 @@ impl Vault {
         })
     }
 
+    /// The consent that this very receipt gave before: its signature was good then, whatever became of the key.
+    pub(super) fn verified_before(&self, tenant: &Tenant, receipt: &str) -> Result<Option<Consent>, Error> {
+        let Ok(parsed) = receipt::parse_stored(receipt) else { return Ok(None) };
+        let known = self.book.consent(&tenant.id, parsed.id)?;
+        Ok(known.filter(|known| known.receipt_sha256 == receipt::sha256(receipt)))
+    }
+
     /// The consent of this id as it stands, if there is one.
     ///
     /// # Errors
@@ -146,9 +157,8 @@ impl Vault {
         row: &R,
         last_end: DateTime<Utc>,
     ) -> Result<(), Error> {
-        let month = month_of(last_end).saturating_add(u16::try_from(KEPT_MONTHS).unwrap_or(u16::MAX));
         Book::put_mark(transaction, schema::due(hour_over(last_end), &key));
-        self.book.put_until(transaction, key, row, month)
+        self.book.put_until(transaction, key, row, due_month(last_end))
     }
 
     /// Puts a consent that is kept for two years after `last_end`.
@@ -163,6 +173,11 @@ impl Vault {
         self.index_subject(transaction, consent, last_end)?;
         self.put_two_years(transaction, key, &ConsentRow::from_domain(consent, receipt, last_end), last_end)
     }
+}
+
+/// The month whose key seals what is kept for two years after `last_end`.
+pub(super) fn due_month(last_end: DateTime<Utc>) -> u16 {
+    month_of(last_end).saturating_add(u16::try_from(KEPT_MONTHS).unwrap_or(u16::MAX))
 }
 
 /// The hour in which what is kept for two years after `last_end` goes.

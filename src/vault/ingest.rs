@@ -88,10 +88,18 @@ pub struct PartHeader {
     pub crc32c: u32,
 }
 
-/// A consent found for an upload; `receipt` is set when it is not in the ledger yet.
+/// A consent found for an upload.
 struct Found {
     consent: Consent,
-    receipt: Option<String>,
+    /// When it is not in the ledger yet.
+    new: Option<NewReceipt>,
+}
+
+/// A receipt that is to be registered with its record.
+struct NewReceipt {
+    receipt: String,
+    /// The keys that it was verified with.
+    jwks: String,
 }
 
 impl Vault {
@@ -199,14 +207,17 @@ impl Vault {
     fn find_consent(&self, source: &ConsentSource, tenant: &Tenant, now: Now) -> Result<Found, Error> {
         match source {
             ConsentSource::Registered(id) => {
-                Ok(Found { consent: self.book.consent(&tenant.id, *id)?.ok_or(Error::NotFound)?, receipt: None })
+                Ok(Found { consent: self.book.consent(&tenant.id, *id)?.ok_or(Error::NotFound)?, new: None })
             }
             ConsentSource::Receipt(receipt) => {
+                if let Some(consent) = self.verified_before(tenant, receipt)? {
+                    return Ok(Found { consent, new: None });
+                }
                 let offered = self.verify_receipt(tenant, receipt, now)?;
-                Ok(match self.known(&offered)? {
-                    Some(consent) => Found { consent, receipt: None },
-                    None => Found { consent: offered, receipt: Some(receipt.clone()) },
-                })
+                // Refused when the id is another receipt's, or what it says was taken back.
+                self.known(&offered)?;
+                let new = NewReceipt { receipt: receipt.clone(), jwks: tenant.jwks.clone() };
+                Ok(Found { consent: offered, new: Some(new) })
             }
         }
     }
@@ -232,18 +243,26 @@ impl Vault {
         if let Some(first) = self.uploaded_before(&header.tenant, request)? {
             return Ok(first);
         }
-        let (consent, receipt) = match self.known(&found.consent)? {
-            Some(consent) => (consent, None),
-            None => (found.consent, found.receipt),
+        let tenant = self.tenant(&header.tenant)?;
+        let (consent, receipt) = match (self.known(&found.consent)?, found.new) {
+            (Some(consent), _) => (consent, None),
+            (None, None) => return Err(Error::NotFound),
+            (None, Some(NewReceipt { receipt, jwks })) => {
+                // Its key may have left the set since the upload began.
+                if jwks != tenant.jwks {
+                    self.verify_receipt(&tenant, &receipt, now)?;
+                }
+                (found.consent, Some(receipt))
+            }
         };
-        admit(header, record.categories(), &consent, &self.tenant(&header.tenant)?.terms, now)?;
+        admit(header, record.categories(), &consent, &tenant.terms, now)?;
         if self.book.has(&self.call_key(&header.tenant, &header.call_id))? {
             return Err(Error::CallIdExists);
         }
         if now.hi >= record.expire_time || !self.keyring.covers(record.place) {
             return Err(Error::RetentionTooShort);
         }
-        let tenant = self.book.tenant_tag(&record.tenant);
+        let tenant = self.book.tenant_tag(&tenant.id);
         let key = schema::record(tenant, record.id);
         let mut transaction = Transaction::default();
         self.book.put(&mut transaction, key, &RecordRow::from_domain(&record))?;

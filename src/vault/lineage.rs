@@ -3,6 +3,7 @@
 //! This is what `max_records` and `max_bytes` are counted on, so a job stays within them across streams, epochs, workers
 //! and restarts. A message that was accounted for and then discarded stays accounted for: what counts is what may have left.
 
+use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,7 +13,7 @@ use roaring::RoaringTreemap;
 
 use super::Vault;
 use super::book::Book;
-use super::consents::hour_over;
+use super::consents::{due_month, hour_over};
 use super::error::Error;
 use super::pages::{Listed, Page};
 use super::rows::{self, Row};
@@ -154,7 +155,8 @@ impl Vault {
         receivers: &mut Receivers,
     ) -> Result<bool, Error> {
         let jobs = receivers.of(&self.book, record.place)?;
-        if jobs.is_empty() {
+        // A vault that was off for years finds records of which nothing is to be known any more.
+        if jobs.is_empty() || self.keyring.month_key(due_month(record.expire_time)).is_none() {
             return Ok(false);
         }
         let jobs = jobs.into_iter().map(|job| job.0.as_bytes().to_vec()).collect();
@@ -187,7 +189,7 @@ impl Vault {
     pub fn releases_of(&self, tenant: &TenantId, record: RecordId, page: &Page) -> Result<Listed<Released>, Error> {
         self.now()?;
         let key = schema::released(self.book.tenant_tag(tenant), record);
-        self.page_of_one(&key, page, |_| self.released(tenant, record))
+        self.page_of_one(&key, page, |_| self.released(tenant, record, &mut Receivers::default()))
     }
 
     /// Who received which records of a person.
@@ -196,12 +198,13 @@ impl Vault {
     /// [`Error::NotFound`] when there is no such tenant, [`Error::Invalid`] when the token is not one of this list.
     pub fn releases_of_subject(&self, tenant: &TenantId, subject: &SubjectRef, page: &Page) -> Result<Listed<Released>, Error> {
         self.tenant(tenant)?;
-        self.page_of_subject(tenant, subject, page, |record| self.released(tenant, record))
+        let receivers = RefCell::default();
+        self.page_of_subject(tenant, subject, page, |record| self.released(tenant, record, &mut receivers.borrow_mut()))
     }
 
-    fn released(&self, tenant: &TenantId, id: RecordId) -> Result<Option<Released>, Error> {
+    fn released(&self, tenant: &TenantId, id: RecordId, receivers: &mut Receivers) -> Result<Option<Released>, Error> {
         let (jobs, place) = if let Some(record) = self.book.record(tenant, id)? {
-            (Receivers::default().of(&self.book, record.place)?, record.place)
+            (receivers.of(&self.book, record.place)?, record.place)
         } else {
             let row = self.book.get::<ReleasedRow>(&schema::released(self.book.tenant_tag(tenant), id))?.unwrap_or_default();
             (row.jobs.iter().map(|job| rows::job_id(job)).collect::<Result<_, _>>()?, Place::from_u64(row.place))

@@ -5,6 +5,7 @@
 
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::Vault;
 use super::book::Book;
@@ -20,10 +21,9 @@ use crate::store::schema;
 const REMEMBERED_HOURS: u32 = 25;
 
 /// A request: who asks, under which id, and what, in a canonical form.
-#[derive(Debug)]
 pub(super) struct Request {
     key: Vec<u8>,
-    content: Vec<u8>,
+    content: Zeroizing<Vec<u8>>,
 }
 
 /// What a request made.
@@ -43,9 +43,9 @@ pub(super) enum Made<'a> {
 
 impl Request {
     /// The request `id` of `caller` (with the kind of thing asked for) with this content.
-    pub(super) fn new(book: &Book, caller: (&str, &str), id: RequestId, content: Vec<u8>) -> Self {
+    pub(super) fn new(book: &Book, caller: (&str, &str), id: RequestId, content: impl Into<Zeroizing<Vec<u8>>>) -> Self {
         let tag = book.tag("request", &[caller.0.as_bytes(), caller.1.as_bytes(), id.as_bytes()]);
-        Self { key: schema::request(tag), content }
+        Self { key: schema::request(tag), content: content.into() }
     }
 }
 

@@ -169,8 +169,11 @@ impl Vault {
         self.book.put(&mut transaction, schema::vault(), &VaultRow { keyring_generation: generation, subjects_indexed: true })?;
         let writes = self.writes.lock();
         let mut receivers = Receivers::default();
+        let mut places = places.to_vec();
+        // By hour, so that who received of an hour is read once.
+        places.sort_unstable();
         for place in places {
-            self.remove_rows(&mut transaction, *place, &mut receivers)?;
+            self.remove_rows(&mut transaction, place, &mut receivers)?;
         }
         let mut ticket = self.book.apply(transaction)?;
         drop(writes);

@@ -3,7 +3,10 @@
 //! A key is taken in with a proof that the tenant holds it. Both are kept for good, and a name stands for one key for ever:
 //! so nobody can say later that a receipt was signed by somebody else.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
+use prost::Message;
 
 use super::Vault;
 use super::error::Error;
@@ -19,6 +22,10 @@ use crate::store::schema;
 
 /// How many revocations and how many notices a tenant has at most.
 const MAX_TERMS: usize = 100;
+/// How many keys a tenant has had at most: they are kept for good.
+const MAX_KEYS_EVER: usize = 1000;
+/// How many bytes all that is said of a tenant has at most: the row is read with each of its records.
+const MAX_ROW_BYTES: usize = 32 << 10;
 
 /// Receipt keys, and the proofs of those that are new.
 #[derive(Debug)]
@@ -55,6 +62,13 @@ pub struct TenantUpdate {
     pub metadata_policy: Option<MetadataPolicy>,
     /// How long its records live.
     pub retention: Option<Retention>,
+}
+
+/// Receipt keys as they are to be, and the proofs that hold, by `kid`.
+struct ProvedKeys {
+    jwks: String,
+    set: KeySet,
+    proofs: BTreeMap<String, String>,
 }
 
 impl Vault {
@@ -109,6 +123,7 @@ impl Vault {
     ) -> Result<Tenant, Error> {
         let now = self.now()?;
         let TenantUpdate { keys, revocations, notices, metadata_policy, retention } = update;
+        let keys = keys.map(|keys| self.prove(id, keys)).transpose()?;
         let mut transaction = Transaction::default();
         let writes = self.writes.lock();
         let mut tenant = base(self.book.tenant(id)?)?;
@@ -124,7 +139,11 @@ impl Vault {
         }
         tenant.metadata_policy = metadata_policy.unwrap_or(tenant.metadata_policy);
         tenant.retention = retention.unwrap_or(tenant.retention);
-        self.book.put(&mut transaction, schema::tenant(self.book.tenant_tag(id)), &TenantRow::from_domain(&tenant))?;
+        let row = TenantRow::from_domain(&tenant);
+        if row.encoded_len() > MAX_ROW_BYTES {
+            return Err(Error::invalid("tenant", "must have at most 32 KiB with all that is registered"));
+        }
+        self.book.put(&mut transaction, schema::tenant(self.book.tenant_tag(id)), &row)?;
         let ticket = self.book.apply(transaction)?;
         self.gate.raise();
         drop(writes);
@@ -132,20 +151,36 @@ impl Vault {
         Ok(tenant)
     }
 
-    /// Puts the keys of a set that are new, each with its proof.
-    fn put_keys(&self, transaction: &mut Transaction, tenant: &Tenant, keys: &Keys, now: Now) -> Result<(), Error> {
+    /// A set of keys, with those whose possession is shown.
+    fn prove(&self, tenant: &TenantId, keys: Keys) -> Result<ProvedKeys, Error> {
         let set = KeySet::parse(&keys.jwks)?;
-        let held = KeySet::parse(&tenant.jwks).ok();
-        let mut proved = Vec::new();
-        for (number, proof) in keys.proofs.iter().enumerate() {
-            let kid = key_proof::verify(proof, &set, &tenant.id, &self.id);
-            let kid = kid.map_err(|error| Error::invalid(&format!("tenant.jwks_proofs[{number}]"), error.to_string()))?;
-            proved.push((kid, proof));
+        if keys.proofs.len() > set.iter().count() {
+            return Err(Error::invalid("tenant.jwks_proofs", "must be one for each new key at most"));
         }
-        for (kid, key) in set.iter() {
+        let mut proofs = BTreeMap::new();
+        for (number, proof) in keys.proofs.into_iter().enumerate() {
+            let kid = key_proof::verify(&proof, &set, tenant, &self.id);
+            let kid = kid.map_err(|error| Error::invalid(&format!("tenant.jwks_proofs[{number}]"), error.to_string()))?;
+            proofs.insert(kid, proof);
+        }
+        Ok(ProvedKeys { jwks: keys.jwks, set, proofs })
+    }
+
+    /// Puts the keys of a set that were never the tenant's, each with its proof.
+    fn put_keys(&self, transaction: &mut Transaction, tenant: &Tenant, keys: &ProvedKeys, now: Now) -> Result<(), Error> {
+        let held = KeySet::parse(&tenant.jwks).ok();
+        let ever = self.book.keys(&schema::receipt_keys(self.book.tenant_tag(&tenant.id))).count();
+        if ever.saturating_add(keys.proofs.len()) > MAX_KEYS_EVER {
+            return Err(Error::invalid("tenant.jwks", "must not be one of more than 1000 keys that the tenant ever had"));
+        }
+        let revoked = self.revoked_keys(tenant)?;
+        for (kid, key) in keys.set.iter() {
             // A key that the first version took in without proof stays good until it is replaced.
             if held.as_ref().and_then(|held| held.get(kid)) == Some(key) {
                 continue;
+            }
+            if revoked.iter().any(|(name, thumbprint)| name == kid || *thumbprint == key.thumbprint()) {
+                return Err(Error::invalid("tenant.jwks", "must not bring back a key that was revoked, under whatever name"));
             }
             let row_key = self.receipt_key(&tenant.id, kid);
             if let Some(known) = self.book.get::<ReceiptKeyRow>(&row_key)? {
@@ -154,11 +189,20 @@ impl Vault {
                 }
                 return Err(Error::invalid("tenant.jwks", "must not give the kid of one key to another"));
             }
-            let proof = proved.iter().find(|(proved, _)| proved == kid).map(|(_, proof)| (*proof).clone());
+            let proof = keys.proofs.get(kid).cloned();
             let proof = proof.ok_or_else(|| Error::invalid("tenant.jwks_proofs", "must prove possession of each new key"))?;
             self.book.put(transaction, row_key, &receipt_key_row(kid, key, proof, now))?;
         }
         Ok(())
+    }
+
+    /// The names of the keys that were revoked, and their thumbprints; none is known of a key that was never proved.
+    fn revoked_keys(&self, tenant: &Tenant) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        let revoked = tenant.terms.revocations.iter().map(|revocation| {
+            let row = self.book.get::<ReceiptKeyRow>(&self.receipt_key(&tenant.id, &revocation.kid))?;
+            Ok((revocation.kid.clone(), row.map(|row| row.thumbprint).unwrap_or_default()))
+        });
+        revoked.collect()
     }
 
     /// Notes when a key of the tenant's, past or present, was revoked.

@@ -30,7 +30,6 @@ impl Vault {
     ) -> Result<(ConsentView, Destruction), Error> {
         let now = self.now()?;
         self.catch_up()?;
-        let terms = self.tenant(tenant)?.terms;
         let writes = self.writes.lock();
         let row = self.book.get(&schema::consent(self.book.tenant_tag(tenant), id))?.ok_or(Error::NotFound)?;
         let kind = if purposes.is_empty() { ConsentEventKind::WithdrawnWhole } else { ConsentEventKind::Withdrawn(purposes) };
@@ -40,6 +39,7 @@ impl Vault {
         let marked = self.mark(transaction, &records)?;
         drop(writes);
         let destruction = self.destroy(marked)?;
+        let terms = self.tenant(tenant)?.terms;
         if all_whole { Ok((view(consent, &terms, now), destruction)) } else { Err(Error::Damaged) }
     }
 

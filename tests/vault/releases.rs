@@ -36,7 +36,8 @@ async fn record_of(server: &Server, subject: &str) -> Record {
 }
 
 fn release(record: &Record, jobs: &[&String]) -> Release {
-    let training_jobs = jobs.iter().map(|job| (*job).clone()).collect();
+    let mut training_jobs: Vec<_> = jobs.iter().map(|job| (*job).clone()).collect();
+    training_jobs.sort();
     Release { record: record.name.clone(), training_jobs, expire_time: record.expire_time, record_count: 1 }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use futures_util::{StreamExt, stream};
 use idvault::proto::upload_record_request::Message;
-use idvault::proto::{Attributes, Category, ListRecordsRequest, Record, UploadRecordRequest};
+use idvault::proto::{
+    Attributes, Category, ListRecordsRequest, MetadataPolicy, Record, Tenant, UpdateTenantRequest, UploadRecordRequest,
+};
 use tonic::{Code, Request};
 
 use crate::client::{Client, reason_of, refused};
@@ -150,4 +152,76 @@ async fn what_a_large_upload_left_goes_with_its_hour() {
     assert!(!server.volumes().is_empty(), "it is written as it comes");
     server.clock.advance(TimeDelta::days(31));
     crate::server::eventually(async || server.volumes().is_empty()).await;
+}
+
+/// A PNG of so many bytes, whole and without metadata.
+fn png(size: usize) -> idvault::proto::InlinePart {
+    let chunk = |kind: &[u8; 4], data: &[u8]| {
+        let crc = crc32fast::hash(&[kind, data].concat());
+        [&u32::try_from(data.len()).unwrap().to_be_bytes()[..], kind, data, &crc.to_be_bytes()].concat()
+    };
+    let (head, end) = (chunk(b"IHDR", &[0, 0, 0, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0]), chunk(b"IEND", &[]));
+    let pixels = chunk(b"IDAT", &vec![7; size - 8 - 25 - 12 - 12]);
+    part(Category::FaceImage, "image/png", [&b"\x89PNG\r\n\x1a\n"[..], &head, &pixels, &end].concat())
+}
+
+/// More large images at once, over one connection, than are held back: none waits for what another's bytes keep from coming, and
+/// whoever is refused gets in later. Others on the connection are answered meanwhile.
+#[tokio::test]
+async fn large_images_at_once_over_one_connection_do_not_choke_it() {
+    let server = Server::start().await;
+    let strip = UpdateTenantRequest {
+        tenant: Some(Tenant { name: server.acme.name(), metadata_policy: MetadataPolicy::Strip.into(), ..Tenant::default() }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["metadata_policy".to_owned()] }),
+    };
+    server.client.tenants(crate::client::OPERATOR).update_tenant(strip).await.unwrap();
+    let image = png(10 * MIB);
+    let uploads: Vec<_> = (0..8)
+        .map(|_| idvault::proto::CreateRecordRequest {
+            parts: vec![image.clone()],
+            ..server.acme.upload_face(1, 20, server.clock.now())
+        })
+        .collect();
+    let send = |upload: &idvault::proto::CreateRecordRequest| {
+        let (client, acme, messages) = (server.client.clone(), server.acme.clone(), messages(upload.clone(), MIB));
+        async move { acme.stream(&client, messages).await }
+    };
+    let mut waiting = uploads;
+    while !waiting.is_empty() {
+        let mut senders = Vec::new();
+        for upload in &waiting {
+            senders.push(tokio::spawn(send(upload)));
+        }
+        server.acme.status(&server.client).await;
+        let mut again = Vec::new();
+        for (upload, sender) in waiting.into_iter().zip(senders) {
+            if let Err(status) = sender.await.unwrap() {
+                assert_eq!(reason_of(&status), (Code::ResourceExhausted, "TOO_MANY_UPLOADS".to_owned()));
+                again.push(upload);
+            }
+        }
+        waiting = again;
+    }
+    assert_eq!(records(&server, &server.client).await.len(), 8);
+}
+
+/// Headers without bytes, by the thousand: the key tree does not grow by what was never written.
+#[tokio::test]
+async fn uploads_that_bring_nothing_leave_the_keyring_as_it_was() {
+    let mut server = Server::start().await;
+    let keyring = |server: &Server| -> u64 {
+        let files = std::fs::read_dir(server.data().join("keyring")).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    };
+    let before = keyring(&server);
+    for _ in 0..300 {
+        let begun = messages(server.acme.upload(server.clock.now()), 1_000)[..3].to_vec();
+        let answer = server.client.records("tenant/acme").upload_record(stream::iter(begun)).await;
+        refused(answer, Code::InvalidArgument, "PART_SIZE_MISMATCH");
+    }
+    server.clock.advance(TimeDelta::hours(2));
+    let generation = server.acme.status(&server.client).await.keyring_generation;
+    crate::server::eventually(async || server.acme.status(&server.client).await.keyring_generation > generation).await;
+    assert_eq!(keyring(&server), before);
+    server.acme.send(&server.client, server.acme.upload(server.clock.now())).await.unwrap();
 }

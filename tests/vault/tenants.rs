@@ -13,7 +13,7 @@ use tonic::{Response, Status};
 use crate::client::{OPERATOR, invalid, refused};
 use crate::server::Server;
 use crate::stream::{Epoch, whole};
-use crate::world::{Key, Provider, snapshot_of, stamp, time};
+use crate::world::{Key, Provider, messages, snapshot_of, stamp, time};
 
 const DIGEST: [&str; 2] = ["0f", "5a"];
 
@@ -175,6 +175,61 @@ async fn a_revoked_key_loses_what_it_signed_since() {
     let earlier = update(&server, "tenant/acme", at(-1), &["key_revocations"]).await.unwrap().into_inner().tenant.unwrap();
     assert_eq!(earlier.key_revocations, at(-1).key_revocations);
     assert_eq!(state(&server, &before).await, State::Invalidated);
+}
+
+#[tokio::test]
+async fn a_revoked_key_does_not_come_back_under_another_name() {
+    let server = Server::start().await;
+    let (first, second) = (server.acme.key().clone(), Key::new("receipts-2", 2));
+    update(&server, "tenant/acme", keys(&[&first, &second], &[&second]), &["jwks"]).await.unwrap();
+    update(&server, OPERATOR, revocation("receipts-2", server.clock.now()), &["key_revocations"]).await.unwrap();
+    update(&server, "tenant/acme", keys(&[&first], &[]), &["jwks"]).await.unwrap();
+    let renamed = Key::new("receipts-3", 2);
+    for back in [&second, &renamed] {
+        invalid(update(&server, "tenant/acme", keys(&[&first, back], &[back]), &["jwks"]).await, "tenant.jwks");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_leaves_meanwhile_registers_no_receipt() {
+    let server = Server::start().await;
+    let (old, new) = (server.acme.key().clone(), Key::new("receipts-2", 2));
+    let upload = server.acme.upload(server.clock.now());
+    let record = send(&server, upload.clone()).await.unwrap();
+    let mut begun = messages(server.acme.upload(server.clock.now()), 1_000);
+    let last = begun.pop().unwrap();
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    for message in begun {
+        sender.send(message).unwrap();
+    }
+    let (mut client, stream) =
+        (server.client.records("tenant/acme"), futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx)));
+    let sending = tokio::spawn(async move { client.upload_record(stream).await });
+    for _ in 0..200 {
+        server.acme.status(&server.client).await;
+    }
+    update(&server, "tenant/acme", keys(&[&new], &[&new]), &["jwks"]).await.unwrap();
+    sender.send(last).unwrap();
+    drop(sender);
+    refused(sending.await.unwrap(), FailedPrecondition, "CONSENT_KEY_UNKNOWN");
+    // What it signed before stays good: for a retry, and for another record under the same receipt.
+    assert_eq!(send(&server, upload.clone()).await.unwrap(), record);
+    let mut another = server.acme.upload(server.clock.now());
+    another.header.as_mut().unwrap().consent_source = upload.header.unwrap().consent_source;
+    send(&server, another).await.unwrap();
+    update(&server, "tenant/acme", keys(&[&old], &[]), &["jwks"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_tenant_has_bounds() {
+    let server = Server::start().await;
+    let key = Key::new("receipts-2", 2);
+    let proofs = vec![key.proof("acme"); 3];
+    let many = Tenant { jwks_proofs: proofs, ..keys(&[server.acme.key(), &key], &[]) };
+    invalid(update(&server, "tenant/acme", many, &["jwks"]).await, "tenant.jwks_proofs");
+    let long = (0..90).map(|number| notice(&"\u{6f22}".repeat(128), &format!("{number}"), DIGEST[0], false)).collect();
+    invalid(update(&server, OPERATOR, notices(long), &["notices"]).await, "tenant");
+    update(&server, OPERATOR, notices(vec![notice("training", "1", DIGEST[0], false)]), &["notices"]).await.unwrap();
 }
 
 #[tokio::test]

@@ -117,6 +117,7 @@ fn next_step(reason: &str) -> Option<&'static str> {
             "upload the whole file as its format has it; where metadata is removed, an image that is malformed is refused"
         }
         "UPLOAD_STALLED" => "try again over a faster connection: a minute without a message, or ten in all, is too slow",
+        "TOO_MANY_UPLOADS" => "try again in a moment",
         "CALL_ID_EXISTS" => "choose another --call-id, or shred the live record that has it",
         "JOB_NOT_ACTIVE" => "have the job approved by a privacy officer and a model owner: idvault job show",
         "JOB_STATE_INVALID" => "see where the job stands: idvault job show",

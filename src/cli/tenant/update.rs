@@ -31,13 +31,14 @@ pub(in crate::cli) struct Update {
     /// Receipts that this key signed later count for nothing; several times for several keys
     #[arg(long, value_name = "KID=TIME", value_parser = parse_revocation)]
     revoke_key: Vec<(String, DateTime<Utc>)>,
-    /// A text by which it asks for consent; several times for several, oldest first
-    #[arg(long, value_name = "ID=VERSION=SHA256")]
+    /// A text by which it asks for consent; several times for several, oldest first. From the first on that a tenant has, receipts and
+    /// records under any other count for nothing
+    #[arg(long, value_name = "ID=VERSION=SHA256", conflicts_with = "notice_file")]
     notice: Vec<Text>,
     /// The same, of the text itself
     #[arg(long, value_name = "ID=VERSION=FILE")]
     notice_file: Vec<Text>,
-    /// Consents under earlier versions of these texts are void from now on
+    /// Consents under earlier versions of this one text are void from now on
     #[arg(long, requires = "notices")]
     invalidating: bool,
     /// What happens to metadata in its images
@@ -106,12 +107,15 @@ impl Update {
         Ok(UpdateTenantRequest { tenant: Some(tenant), update_mask: Some(mask) })
     }
 
-    /// The texts given: first those by their hash.
+    /// The texts given.
     fn notices(&self) -> Result<Vec<Notice>, Failure> {
         let notice = |text: &Text, sha256: String| {
             let Text { id, version, .. } = text.clone();
             Notice { id, version, sha256, invalidating: self.invalidating, ..Notice::default() }
         };
+        if self.invalidating && self.notice.len().saturating_add(self.notice_file.len()) != 1 {
+            return Err(Failure::usage("--invalidating is for one text: say it with that one alone"));
+        }
         let mut notices: Vec<_> = self.notice.iter().map(|text| notice(text, text.rest.clone())).collect();
         for text in &self.notice_file {
             let path = std::path::Path::new(&text.rest);
@@ -164,19 +168,30 @@ mod tests {
     fn a_text_is_named_by_its_hash() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "abc").unwrap();
-        let (tenant, mask) = request(&format!("--notice-file kyc=2={} --notice kyc=1=00 --invalidating", file.path().display()));
+        let (tenant, mask) = request("--notice kyc=1=00 --invalidating");
         assert_eq!(mask, ["notices"]);
-        let [first, second] = tenant.notices.try_into().unwrap();
-        assert_eq!((first.version.as_str(), first.sha256.as_str(), first.invalidating), ("1", "00", true));
+        assert_eq!((tenant.notices[0].version.as_str(), tenant.notices[0].sha256.as_str()), ("1", "00"));
+        assert!(tenant.notices[0].invalidating);
+        let path = file.path().display();
+        let (tenant, _) = request(&format!("--notice-file kyc=2={path} --notice-file kyc=3={path}"));
+        let [second, third] = tenant.notices.try_into().unwrap();
+        assert_eq!((second.version.as_str(), third.version.as_str(), third.invalidating), ("2", "3", false));
         // FIPS 180-2, appendix B.1.
         assert_eq!(second.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 
     #[test]
     fn what_makes_no_sense_is_not_understood() {
-        for words in
-            ["", "--invalidating", "--proof p", "--notice a=b", "--revoke-key a=yesterday", "--invalidating --retention-days 7"]
-        {
+        assert!(parse("--notice a=1=00 --notice a=2=00 --invalidating").unwrap().request().is_err());
+        for words in [
+            "",
+            "--invalidating",
+            "--proof p",
+            "--notice a=b",
+            "--notice a=1=00 --notice-file a=2=f",
+            "--revoke-key a=yesterday",
+            "--invalidating --retention-days 7",
+        ] {
             assert!(parse(words).is_err(), "{words}");
         }
     }

@@ -6,7 +6,7 @@ use super::format::{HEARTBEAT_LEN, Head, HourKey, ServiceKeys};
 use super::{Change, KeyringError};
 use crate::crypto::random::RandomError;
 use crate::crypto::secret::Secret;
-use crate::domain::ids::{Hour, Place};
+use crate::domain::ids::{Hour, Place, Serial};
 use crate::keys::tree::Tree;
 
 /// The keyring in memory.
@@ -27,6 +27,8 @@ pub(super) struct State {
     pub(super) hours: BTreeMap<Hour, HourKeys>,
     /// Serials that were drawn for records that never came to be.
     pub(super) abandoned: Vec<Place>,
+    /// Serials that were drawn, and given back before anything under them was written.
+    pub(super) spare: BTreeMap<Hour, Vec<Serial>>,
     /// A commit is giving fresh seeds to unused hours: nobody may draw from one meanwhile.
     pub(super) planting: bool,
     /// Nothing may be done any more.
@@ -80,6 +82,7 @@ impl State {
             months: head.months.into_iter().collect(),
             hours,
             abandoned: Vec::new(),
+            spare: BTreeMap::new(),
             planting: false,
             closed: false,
         }
@@ -93,6 +96,7 @@ impl State {
             pages.extend(keys.page.map(|page| (hour, page.generation)));
         }
         self.months.retain(|month, _| *month >= change.month);
+        self.spare.retain(|hour, _| *hour > change.over);
 
         let mut places: Vec<_> = change.punctures.iter().copied().chain(self.abandoned.drain(..)).collect();
         places.retain(|place| self.hours.contains_key(&place.hour));

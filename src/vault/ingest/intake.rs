@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::{Found, PartHeader, UploadHeader};
 use crate::crypto::seal::{PartKey, PartSealer, Plaintext, Salt, sealed_len};
 use crate::crypto::secret::Secret;
@@ -14,7 +16,7 @@ use crate::domain::metadata::Treatment;
 use crate::domain::record::{Part, Record};
 use crate::domain::tenant::MetadataPolicy;
 use crate::keys::keyring::Keyring;
-use crate::store::volume::{Appending, MAX_PAYLOAD, Volumes};
+use crate::store::volume::{Appending, MAX_PAYLOAD, VolumeError, Volumes};
 use crate::vault::error::Error;
 use crate::vault::metadata;
 
@@ -109,8 +111,10 @@ impl Intake {
     }
 
     /// What the upload asks, in a canonical form: header, then of each part its category, format, length and checksum.
-    pub(super) fn content(&self, attributes: &Attributes) -> Vec<u8> {
-        let mut bytes = Vec::new();
+    pub(super) fn content(&self, attributes: &Attributes) -> Zeroizing<Vec<u8>> {
+        let last = Zeroizing::new(attributes.encode());
+        // Reserved whole, so that no growing leaves attributes behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(last.len().saturating_add(1 << 12)));
         let mut field = |value: &[u8]| {
             bytes.extend_from_slice(&u64::try_from(value.len()).unwrap_or(u64::MAX).to_be_bytes());
             bytes.extend_from_slice(value);
@@ -124,7 +128,7 @@ impl Intake {
             field(&part.size.to_be_bytes());
             field(&part.crc32c.to_be_bytes());
         }
-        field(&attributes.encode());
+        field(&last);
         bytes
     }
 }
@@ -177,13 +181,17 @@ impl Fresh {
 
     /// Seals bytes of the part that has begun; one that is held back has not.
     fn seal(&mut self, bytes: &[u8], volumes: &Volumes) -> Result<(), Error> {
-        let Some(Sealing { part, sealer, out }) = &mut self.sealing else { return Ok(()) };
-        sealer.update(bytes, out);
-        while out.len() >= MAX_PAYLOAD {
-            let rest = out.split_off(MAX_PAYLOAD);
-            self.waiting.push((*part, std::mem::replace(out, rest)));
+        // In pieces, so that little of it is in memory twice.
+        for piece in bytes.chunks(MAX_PAYLOAD) {
+            let Some(Sealing { part, sealer, out }) = &mut self.sealing else { return Ok(()) };
+            sealer.update(piece, out);
+            while out.len() >= MAX_PAYLOAD {
+                let rest = out.split_off(MAX_PAYLOAD);
+                self.waiting.push((*part, std::mem::replace(out, rest)));
+            }
+            self.write(volumes, MAX_PAYLOAD)?;
         }
-        self.write(volumes, MAX_PAYLOAD)
+        Ok(())
     }
 
     /// Seals a part that is there as a whole.
@@ -213,7 +221,11 @@ impl Fresh {
     fn write(&mut self, volumes: &Volumes, least: usize) -> Result<(), Error> {
         let waiting: usize = self.waiting.iter().map(|(_, frame)| frame.len()).sum();
         if waiting > 0 && waiting >= least {
-            volumes.append(&mut self.appending, &std::mem::take(&mut self.waiting))?;
+            self.claim.is_written = true;
+            volumes.append(&mut self.appending, &std::mem::take(&mut self.waiting)).map_err(|error| match error {
+                VolumeError::Gone => Error::RetentionTooShort,
+                VolumeError::Full | VolumeError::Damaged(_) | VolumeError::Disk(_) => error.into(),
+            })?;
         }
         Ok(())
     }
@@ -236,10 +248,12 @@ pub(super) struct Stored {
     pub(super) leaf: Secret,
 }
 
-/// A serial drawn for a record that does not exist yet. Dropped before the record does, it is given up.
+/// A serial drawn for a record that does not exist yet. Dropped before the record does, it is given up, or back if nothing was written
+/// under it.
 pub(super) struct Claim {
     keyring: Arc<Keyring>,
     place: Place,
+    is_written: bool,
     is_kept: bool,
 }
 
@@ -247,7 +261,7 @@ impl Claim {
     /// Draws a serial in `hour`, with its leaf.
     pub(super) fn draw(keyring: &Arc<Keyring>, hour: Hour) -> Result<(Self, Secret), Error> {
         let (place, leaf) = keyring.draw(hour)?;
-        Ok((Self { keyring: Arc::clone(keyring), place, is_kept: false }, leaf))
+        Ok((Self { keyring: Arc::clone(keyring), place, is_written: false, is_kept: false }, leaf))
     }
 
     pub(super) fn place(&self) -> Place {
@@ -262,8 +276,10 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if !self.is_kept {
-            self.keyring.abandon(self.place);
+        match (self.is_kept, self.is_written) {
+            (true, _) => {}
+            (false, true) => self.keyring.abandon(self.place),
+            (false, false) => self.keyring.give_back(self.place),
         }
     }
 }

@@ -45,10 +45,13 @@ pub(super) fn strip(image: &[u8], out: &mut Vec<u8>, removed: &mut BTreeSet<Meta
                 has_scan = true;
             }
             APP0 if content.starts_with(b"JFIF\0") => {
-                if let Some((header, thumbnail)) = content.split_at_checked(JFIF_LEN) {
-                    put(out, APP0, &[header, &NO_THUMBNAIL].concat());
-                    removed.extend((thumbnail != NO_THUMBNAIL).then_some(MetadataKind::Thumbnail));
+                let (header, thumbnail) = content.split_at_checked(JFIF_LEN).ok_or(Malformed)?;
+                // Shorter it would grow.
+                if thumbnail.len() < NO_THUMBNAIL.len() {
+                    return Err(Malformed);
                 }
+                put(out, APP0, &[header, &NO_THUMBNAIL].concat());
+                removed.extend((thumbnail != NO_THUMBNAIL).then_some(MetadataKind::Thumbnail));
             }
             APP1 if content.starts_with(EXIF) && !has_exif => {
                 if let Some(reduced) = content.strip_prefix(EXIF).and_then(|block| exif::reduce(block, removed)) {
