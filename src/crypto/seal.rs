@@ -15,6 +15,10 @@
 //!
 //! A part never leaves here as plaintext for release without a [`PartPermit`] that its opening uses up.
 
+mod piece;
+
+use std::ops::Range;
+
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -22,6 +26,8 @@ use super::aead::{Aead, Aes256Gcm, BadTag, Bulk, KEY_LEN, NONCE_LEN, TAG_LEN};
 use super::random::{self, RandomError};
 use super::secret::Secret;
 use crate::domain::policy::PartPermit;
+
+pub use piece::{Piece, sealed_len};
 
 const INFO: &[u8] = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0";
 const SALT_LEN: usize = 24;
@@ -109,16 +115,6 @@ impl PartKey {
     }
 }
 
-/// The bytes that `plaintext_len` bytes take when sealed.
-#[must_use]
-pub fn sealed_len(plaintext_len: u64) -> u64 {
-    const PREFIX_LEN: u64 = 24 + 32;
-    const CHUNK_LEN: u64 = 16 << 10;
-    const TAG_LEN: u64 = 16;
-    let tags = (plaintext_len / CHUNK_LEN).saturating_add(1).saturating_mul(TAG_LEN);
-    PREFIX_LEN.saturating_add(plaintext_len).saturating_add(tags)
-}
-
 /// Seals a part.
 #[must_use]
 pub fn seal_part(key: &PartKey, salt: &Salt, context: &[u8], plaintext: &[u8]) -> Vec<u8> {
@@ -147,13 +143,21 @@ impl PartSealer {
     }
 }
 
-/// Opens a part for the release that `permit` allows, and uses the permit up.
+/// Opens a piece of a part for the release that `permit` allows, and uses the permit up. `read` gives the part's sealed
+/// bytes in a range, of which no more is asked for than the piece needs.
 ///
 /// # Errors
-/// When the part is damaged or not that of this key and context, or the key is not that of the permitted part.
-#[expect(clippy::needless_pass_by_value, reason = "a permit opens one part, once")]
-pub fn open_part(permit: PartPermit, key: &PartKey, context: &[u8], sealed: &[u8]) -> Result<Plaintext, OpenError> {
-    open_with::<Bulk>(key.of(permit.part())?, context, sealed)
+/// When the piece is damaged or not that of this key and context, the key is not that of the permitted part, or the bytes
+/// cannot be read.
+#[expect(clippy::needless_pass_by_value, reason = "a permit opens one piece, once")]
+pub fn open_part<E: From<OpenError>>(
+    permit: PartPermit,
+    key: &PartKey,
+    context: &[u8],
+    piece: &Piece,
+    read: impl FnMut(Range<u64>) -> Result<Vec<u8>, E>,
+) -> Result<Plaintext, E> {
+    open_piece(key.of(permit.part())?, context, piece, read)
 }
 
 /// Checks that a part would open, and yields none of it.
@@ -232,12 +236,7 @@ impl<A: Aead> Sealer<A> {
 }
 
 fn open_with<A: Aead>(key: &Secret, context: &[u8], sealed: &[u8]) -> Result<Plaintext, OpenError> {
-    let (salt, rest) = sealed.split_first_chunk().ok_or(OpenError::Truncated)?;
-    let (commitment, body) = rest.split_first_chunk::<COMMITMENT_LEN>().ok_or(OpenError::Truncated)?;
-    let stream = Stream::<A>::new(key, salt, context);
-    if !bool::from(stream.commitment.ct_eq(commitment)) {
-        return Err(OpenError::Commitment);
-    }
+    let (stream, body) = Stream::<A>::begin(key, context, sealed)?;
     let chunks = body.chunks_exact(SEALED_CHUNK_LEN);
     let last = chunks.remainder();
     // The last chunk first: what was cut short is refused before any of it is decrypted. Both buffers are reserved whole,
@@ -250,6 +249,30 @@ fn open_with<A: Aead>(key: &Secret, context: &[u8], sealed: &[u8]) -> Result<Pla
         stream.open_chunk(number, chunk, &mut out.0)?;
     }
     out.0.extend_from_slice(end.expose());
+    Ok(out)
+}
+
+fn open_piece<E: From<OpenError>>(
+    key: &Secret,
+    context: &[u8],
+    piece: &Piece,
+    mut read: impl FnMut(Range<u64>) -> Result<Vec<u8>, E>,
+) -> Result<Plaintext, E> {
+    // What stands before the chunks comes along with the first of them, and is read by itself for any other.
+    let sealed = read(if piece.is_first() { 0..piece.sealed().end } else { Piece::PREFIX })?;
+    let (stream, mut chunks) = Stream::<Bulk>::begin(key, context, &sealed)?;
+    let later = if piece.is_first() { None } else { Some(read(piece.sealed())?) };
+    if let Some(later) = &later {
+        chunks = later;
+    }
+    if chunks.len() != piece.sealed_len() {
+        return Err(OpenError::Truncated.into());
+    }
+    // Reserved whole, so that no growing leaves plaintext behind.
+    let mut out = Plaintext::from(Vec::with_capacity(chunks.len()));
+    for (number, chunk) in piece.chunks().zip(chunks.chunks(SEALED_CHUNK_LEN)) {
+        stream.open_chunk(number, chunk, &mut out.0)?;
+    }
     Ok(out)
 }
 
@@ -271,6 +294,14 @@ impl<A: Aead> Stream<A> {
             *field = *byte;
         }
         Self { cipher: A::new(&aead_key), base_nonce, commitment }
+    }
+
+    /// The stream of a sealed message, and what follows salt and commitment.
+    fn begin<'a>(key: &Secret, context: &[u8], sealed: &'a [u8]) -> Result<(Self, &'a [u8]), OpenError> {
+        let (salt, rest) = sealed.split_first_chunk().ok_or(OpenError::Truncated)?;
+        let (commitment, body) = rest.split_first_chunk::<COMMITMENT_LEN>().ok_or(OpenError::Truncated)?;
+        let stream = Self::new(key, salt, context);
+        if bool::from(stream.commitment.ct_eq(commitment)) { Ok((stream, body)) } else { Err(OpenError::Commitment) }
     }
 
     fn nonce(&self, number: u64) -> [u8; NONCE_LEN] {
@@ -299,4 +330,5 @@ impl<A: Aead> Stream<A> {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod tests;

@@ -12,9 +12,13 @@ pub(super) fn owner(name: &str, field: &'static str) -> Result<TenantId, Denied>
     tenant.parse().map_err(|_| Denied::invalid(field, "must begin with tenants/{tenant}, a tenant being 1 to 63 of [a-z0-9-]"))
 }
 
+/// Stands for all tenants where their names may, and is no tenant.
+pub(super) const ALL: &str = "-";
+
 /// The tenant of exactly this name.
 pub(super) fn tenant(name: &str, field: &'static str) -> Result<TenantId, Denied> {
-    parse(name, ["tenants"]).map(|[tenant]| tenant).and_then(id).ok_or(Denied::invalid(field, "must be tenants/{tenant}"))
+    let [tenant] = parse(name, ["tenants"]).unwrap_or_default();
+    if tenant == ALL { None } else { id(tenant) }.ok_or(Denied::invalid(field, "must be tenants/{tenant}, of one tenant"))
 }
 
 /// The record of a record's name.
@@ -95,9 +99,17 @@ mod tests {
         assert_eq!(tenant("tenants/acme", "name").unwrap().as_str(), "acme");
         assert_eq!(job(&format!("trainingJobs/{JOB}"), "name").unwrap().to_string(), JOB);
         assert!(snapshot(&format!("trainingJobs/{JOB}/snapshots/{JOB}"), "name").is_ok());
-        for bad in
-            ["", "tenants", "tenants/", "tenants/Acme", "tenants/acme/", "tenants/acme/records", "tenant/acme", "/tenants/acme"]
-        {
+        for bad in [
+            "",
+            "tenants",
+            "tenants/",
+            "tenants/-",
+            "tenants/Acme",
+            "tenants/acme/",
+            "tenants/acme/records",
+            "tenant/acme",
+            "/tenants/acme",
+        ] {
             assert!(tenant(bad, "name").is_err(), "{bad}");
         }
         for bad in ["tenants/acme/records/1", "tenants/acme/records/0190F5E4-7C1A-7ABC-8DEF-0123456789AB"] {

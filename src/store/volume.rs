@@ -7,10 +7,12 @@
 
 mod appending;
 mod frame;
+mod layout;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -125,30 +127,27 @@ impl Volumes {
     /// # Errors
     /// [`VolumeError::Gone`] when the hour is gone, [`VolumeError::Damaged`] when the frames are not this part's.
     pub fn read(&self, place: Place, part: u8, extents: &[Extent]) -> Result<Vec<u8>, VolumeError> {
-        let length: u64 = extents.iter().map(|extent| extent.length).sum();
-        let length = usize::try_from(length).ok().filter(|length| *length <= MAX_SEALED_BYTES);
-        let mut sealed = Vec::with_capacity(length.ok_or(VolumeError::Damaged("a length beyond all parts"))?);
-        for extent in extents {
-            self.read_run(place, part, extent, &mut sealed)?;
-        }
-        Ok(sealed)
+        let length = extents.iter().map(|extent| extent.length).fold(0, u64::saturating_add);
+        self.read_range(place, part, extents, 0..length)
     }
 
-    /// Reads frames that lie one behind the other.
-    fn read_run(&self, place: Place, part: u8, extent: &Extent, sealed: &mut Vec<u8>) -> Result<(), VolumeError> {
-        let file = self.reader(place.hour, extent.volume)?;
-        let mut left = usize::try_from(extent.length).unwrap_or(usize::MAX);
-        let mut offset = extent.offset;
-        while left > 0 {
-            let length = left.min(MAX_PAYLOAD);
-            let mut frame = vec![0; frame::HEADER_LEN.saturating_add(length)];
+    /// Reads back those of one part's sealed bytes that are in `range`, or as many of them as there are.
+    ///
+    /// # Errors
+    /// As [`Volumes::read`].
+    pub fn read_range(&self, place: Place, part: u8, extents: &[Extent], range: Range<u64>) -> Result<Vec<u8>, VolumeError> {
+        let length = usize::try_from(range.end.saturating_sub(range.start)).ok().filter(|length| *length <= MAX_SEALED_BYTES);
+        let mut sealed = Vec::with_capacity(length.ok_or(VolumeError::Damaged("a length beyond all parts"))?);
+        let mut frame = Vec::new();
+        for (located, wanted) in layout::frames_with(extents, range) {
+            let file = self.reader(place.hour, located.volume)?;
+            frame.resize(frame::HEADER_LEN.saturating_add(located.length), 0);
             // A sector that cannot be read is damage too: it costs this part and never the vault.
-            file.read_exact_at(&mut frame, offset).map_err(|_| VolumeError::Damaged("the frame cannot be read"))?;
-            sealed.extend_from_slice(frame::payload(&frame, place, extent.volume, part)?);
-            left = left.saturating_sub(length);
-            offset = offset.saturating_add(frame::aligned_len(length));
+            file.read_exact_at(&mut frame, located.offset).map_err(|_| VolumeError::Damaged("the frame cannot be read"))?;
+            let payload = frame::payload(&frame, place, located.volume, part)?;
+            sealed.extend_from_slice(payload.get(wanted).unwrap_or_default());
         }
-        Ok(())
+        Ok(sealed)
     }
 
     /// Deletes the volumes of an hour.
@@ -320,6 +319,29 @@ mod tests {
         assert_eq!(volumes.read(place(1, 10), 2, &other.extents(2)).unwrap(), vec![2; 3 * MAX_PAYLOAD + 7]);
         assert_eq!(volumes.read(place(1, 9), 3, &one.extents(3)).unwrap(), [3; 5]);
         assert!(matches!(volumes.read(place(1, 9), 1, &other.extents(2)), Err(VolumeError::Damaged(_))));
+    }
+
+    #[test]
+    fn a_range_costs_only_the_frames_that_it_is_in() {
+        let (dir, volumes) = volumes();
+        let sealed: Vec<_> = (0_u8..251).cycle().take(3 * MAX_PAYLOAD + 5).collect();
+        let appended = append(&volumes, place(1, 9), &[(0, &sealed)]);
+        let path = dir.path().join("volumes/1/1.vol");
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[(1 << 20) + 100] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let read = |from: usize, to: usize| {
+            let range = u64::try_from(from).unwrap()..u64::try_from(to).unwrap();
+            volumes.read_range(place(1, 9), 0, &appended.extents(0), range)
+        };
+        for (from, to) in [(0, 56), (7, MAX_PAYLOAD), (2 * MAX_PAYLOAD, sealed.len()), (3 * MAX_PAYLOAD - 1, 3 * MAX_PAYLOAD + 1)]
+        {
+            assert_eq!(read(from, to).unwrap(), sealed[from..to]);
+        }
+        assert_eq!(read(3 * MAX_PAYLOAD, 4 * MAX_PAYLOAD).unwrap(), sealed[3 * MAX_PAYLOAD..], "no more than there is");
+        for (from, to) in [(MAX_PAYLOAD - 1, MAX_PAYLOAD + 1), (2 * MAX_PAYLOAD - 1, 2 * MAX_PAYLOAD)] {
+            assert!(matches!(read(from, to), Err(VolumeError::Damaged(_))));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub use crate::crypto::jws::JwsError;
 
 use crate::crypto::jwk::JwksError;
 use crate::crypto::random::RandomError;
+use crate::crypto::seal::OpenError;
 use crate::domain::job::JobError;
 use crate::domain::policy::Refusal;
 use crate::keys::keyring::KeyringError;
@@ -133,6 +134,12 @@ impl From<VolumeError> for Error {
             VolumeError::Full => Self::StorageFull,
             VolumeError::Disk(_) => Self::Failed(error.to_string()),
         }
+    }
+}
+
+impl From<OpenError> for Error {
+    fn from(_: OpenError) -> Self {
+        Self::Damaged
     }
 }
 

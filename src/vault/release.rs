@@ -13,7 +13,8 @@ use roaring::RoaringTreemap;
 use super::Vault;
 use super::error::Error;
 use super::ingest::part_context;
-use crate::crypto::seal::{self, PartKey};
+use crate::crypto::seal::{self, PartKey, Piece, Plaintext};
+use crate::crypto::secret::Secret;
 use crate::domain::attributes::Attributes;
 use crate::domain::category::Category;
 use crate::domain::consent::Consent;
@@ -28,7 +29,7 @@ use crate::domain::tenant::Terms;
 use crate::store::schema;
 
 /// A message is closed when it holds this many bytes of data.
-const MESSAGE_BYTES: usize = 1 << 20;
+const MESSAGE_BYTES: u64 = 1 << 20;
 
 /// Which positions of a snapshot a rank wants, in which order.
 #[derive(Debug, Clone)]
@@ -67,7 +68,7 @@ struct Cursor {
     position: u64,
     /// Which of the permitted parts, and where in it.
     part: usize,
-    offset: usize,
+    offset: u64,
 }
 
 /// A record that the rules release now.
@@ -92,7 +93,7 @@ pub struct Message {
     /// The position from which the rank resumes after it.
     pub next_position: u64,
     after: Cursor,
-    bytes: usize,
+    bytes: u64,
     generation: u64,
     /// When the first of its records may no longer be served.
     good_until: DateTime<Utc>,
@@ -284,33 +285,42 @@ impl Vault {
         message: &mut Message,
     ) -> Result<Result<bool, Content>, Error> {
         let Some(leaf) = self.keyring.leaf(record.place) else { return Ok(Err(Content::Gone)) };
+        let sealed = Sealed { vault: self, record, leaf };
         let token = Some(self.book.tag("token", &[job.id.0.as_bytes(), record.id.0.as_bytes()]).0);
         let (position, count) = (message.after.position, permits.len());
         for (index, permit) in permits.into_iter().enumerate().skip(message.after.part) {
             if message.bytes >= MESSAGE_BYTES {
                 return Ok(Ok(false));
             }
-            let Some(part) = part_of(record, &permit).cloned() else { return Ok(Err(Content::Damaged)) };
-            let sealed = match self.volumes.read(record.place, part.number, &part.extents).map_err(Error::from) {
-                Err(Error::Damaged) => return Ok(Err(Content::Damaged)),
-                sealed => sealed?,
-            };
-            let (key, fields) = (PartKey::derive(&leaf, u16::from(part.number)), permit.fields());
-            let Ok(plaintext) = seal::open_part(permit, &key, &part_context(&self.id, record, &part), &sealed) else {
-                tracing::error!(record = %record.id, part = part.number, "a part does not open");
-                return Ok(Err(Content::Damaged));
-            };
+            let Some(part) = part_of(record, &permit) else { return Ok(Err(Content::Damaged)) };
             let is_last_part = index.saturating_add(1) == count;
-            if part.category == Category::Attributes {
+            let piece = if part.category == Category::Attributes {
+                Piece::whole(part.size)
+            } else {
+                Piece::new(part.size, message.after.offset, MESSAGE_BYTES.saturating_sub(message.bytes))
+            };
+            let fields = permit.fields();
+            let plaintext = match sealed.open(permit, part, &piece) {
+                Err(Error::Damaged) => return Ok(Err(Content::Damaged)),
+                opened => opened?,
+            };
+            message.bytes = message.bytes.saturating_add(piece.length());
+            let content = if part.category == Category::Attributes {
                 let Some(attributes) = Attributes::decode(plaintext.expose()) else { return Ok(Err(Content::Damaged)) };
-                message.bytes = message.bytes.saturating_add(plaintext.expose().len());
-                message.items.push(Item {
-                    position,
-                    token,
-                    content: Content::Attributes(attributes.retain(fields)),
-                    last: is_last_part,
-                });
-            } else if !add_chunk(message, &part, token, &Bytes::from_owner(plaintext), is_last_part) {
+                Content::Attributes(attributes.retain(fields))
+            } else {
+                Content::Chunk {
+                    part: part.number,
+                    category: part.category,
+                    media_type: part.media_type,
+                    size: part.size,
+                    offset: piece.start(),
+                    data: Bytes::from_owner(plaintext),
+                }
+            };
+            message.items.push(Item { position, token, content, last: piece.is_last() && is_last_part });
+            if !piece.is_last() {
+                message.after.offset = piece.end();
                 return Ok(Ok(false));
             }
             message.after = Cursor { position, part: index.saturating_add(1), offset: 0 };
@@ -319,24 +329,22 @@ impl Vault {
     }
 }
 
-/// Adds as much of a file as fits, from where the stream stands. Whether that is the rest of it.
-fn add_chunk(message: &mut Message, part: &Part, token: Option<[u8; 16]>, data: &Bytes, is_last_part: bool) -> bool {
-    let Cursor { position, offset, .. } = message.after;
-    let room = MESSAGE_BYTES.saturating_sub(message.bytes);
-    let end = data.len().min(offset.saturating_add(room));
-    let is_whole = end == data.len();
-    let content = Content::Chunk {
-        part: part.number,
-        category: part.category,
-        media_type: part.media_type,
-        size: part.size,
-        offset: u64::try_from(offset).unwrap_or(u64::MAX),
-        data: data.slice(offset.min(end)..end),
-    };
-    message.items.push(Item { position, token, content, last: is_whole && is_last_part });
-    message.bytes = message.bytes.saturating_add(end.saturating_sub(offset));
-    message.after.offset = end;
-    is_whole
+/// A record whose parts can be opened.
+struct Sealed<'a> {
+    vault: &'a Vault,
+    record: &'a Record,
+    leaf: Secret,
+}
+
+impl Sealed<'_> {
+    /// Opens a piece of a part.
+    fn open(&self, permit: PartPermit, part: &Part, piece: &Piece) -> Result<Plaintext, Error> {
+        let Self { vault, record, leaf } = self;
+        let read = |range| Ok(vault.volumes.read_range(record.place, part.number, &part.extents, range)?);
+        let (key, context) = (PartKey::derive(leaf, u16::from(part.number)), part_context(&vault.id, record, part));
+        seal::open_part(permit, &key, &context, piece, read)
+            .inspect_err(|error| tracing::error!(record = %record.id, part = part.number, %error, "a part does not open"))
+    }
 }
 
 fn part_of<'a>(record: &'a Record, permit: &PartPermit) -> Option<&'a Part> {

@@ -3,7 +3,7 @@
 //! A key is taken in with a proof that the tenant holds it. Both are kept for good, and a name stands for one key for ever:
 //! so nobody can say later that a receipt was signed by somebody else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use prost::Message;
@@ -130,6 +130,10 @@ impl Vault {
         if let Some(keys) = keys {
             self.put_keys(&mut transaction, &tenant, &keys, now)?;
             tenant.jwks = keys.jwks;
+        }
+        let kids: BTreeSet<_> = revocations.iter().map(|revocation| &revocation.kid).collect();
+        if kids.len() < revocations.len() {
+            return Err(Error::invalid("tenant.key_revocations", "must name each key once"));
         }
         for revocation in revocations {
             self.revoke(&mut tenant, revocation)?;

@@ -47,6 +47,14 @@ def _reason(error):
     return None
 
 
+def result(stream, seconds):
+    """What a stream under way answers, or Refused."""
+    try:
+        return stream.result(seconds)
+    except grpc.RpcError as error:
+        raise Refused(error) from None
+
+
 class _Service:
     """A stub whose unary calls carry the caller and a deadline and raise Refused."""
 
@@ -72,14 +80,19 @@ class Caller:
         self._metadata = (("idvault-caller", spiffe_id),) if spiffe_id else ()
         self._channel = open_channel(address, credentials, OPTIONS)
         self._training = training_service_pb2_grpc.TrainingServiceStub(self._channel)
+        self._records = record_service_pb2_grpc.RecordServiceStub(self._channel)
         self.tenants = self._service(tenant_service_pb2_grpc.TenantServiceStub(self._channel))
-        self.records = self._service(record_service_pb2_grpc.RecordServiceStub(self._channel))
+        self.records = self._service(self._records)
         self.consents = self._service(consent_service_pb2_grpc.ConsentServiceStub(self._channel))
         self.training = self._service(self._training)
         self.retention = self._service(retention_service_pb2_grpc.RetentionServiceStub(self._channel))
 
     def _service(self, stub):
         return _Service(stub, self._metadata)
+
+    def begin_upload(self, messages):
+        """An UploadRecord stream under way, which can be cancelled."""
+        return self._records.UploadRecord.future(messages, metadata=self._metadata, timeout=DEADLINE_SECONDS)
 
     def fetch(self, request):
         """The messages of one FetchRecords stream, each asked for only when it is wanted."""

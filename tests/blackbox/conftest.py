@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest.register_assert_rewrite("refusals", "server", "training")
+pytest.register_assert_rewrite("paging", "refusals", "server", "training")
 
 from provider import Provider  # noqa: E402 (after the line above, which makes their assertions speak)
 from server import BINARY, Vault  # noqa: E402

@@ -36,8 +36,8 @@ class Signer:
         self._kid = kid
         self._key = self._new_key()
 
-    def jwks(self):
-        return json.dumps({"keys": [{"kid": self._kid} | self._public()]})
+    def jwk(self):
+        return {"kid": self._kid} | self._public()
 
     def sign(self, claims):
         return self._jws("consent-receipt+jwt", claims)
@@ -81,6 +81,11 @@ class P256Signer(Signer):
         return b"".join(number.to_bytes(32, "big") for number in numbers)
 
 
+def jwks(*signers):
+    """A JWK set (RFC 7517) of their public keys."""
+    return json.dumps({"keys": [signer.jwk() for signer in signers]})
+
+
 def grant(purpose, categories, **changed):
     """An explicit grant of `purpose` for `categories`."""
     return {
@@ -93,6 +98,12 @@ def grant(purpose, categories, **changed):
         "regions": [REGION],
         "ui_element_id": f"consent-screen/{purpose.lower()}",
     } | changed
+
+
+def notice(version):
+    """The text by which people are asked, as a tenant registers it and as receipts name it."""
+    text = f"training notice, version {version}"
+    return {"id": "training-notice", "version": version, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def claims(tenant, now, specimen, grants):
@@ -109,12 +120,7 @@ def claims(tenant, now, specimen, grants):
         "subject_ref": specimen.subject_ref,
         "subject_class": "adult",
         "jurisdiction": specimen.jurisdiction,
-        "notice": {
-            "id": "training-notice",
-            "version": "1",
-            "sha256": hashlib.sha256(b"training notice, version 1").hexdigest(),
-            "language": "en",
-        },
+        "notice": notice("1") | {"language": "en"},
         "event": {"time": given.strftime("%Y-%m-%dT%H:%M:%SZ"), "method": "checkbox", "actor": "data_subject"},
         "grants": grants,
     }

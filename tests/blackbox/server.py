@@ -147,6 +147,15 @@ class Vault:
         """Runs a start that must fail; gives its exit code."""
         return subprocess.run(command or self.command(), capture_output=True, timeout=PATIENCE_SECONDS).returncode
 
+    def memory(self, field):
+        """Bytes of the server's memory: `VmRSS` resident now, `VmHWM` at its peak."""
+        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        (line,) = (line for line in lines if line.startswith(f"{field}:"))
+        return int(line.split()[1]) << 10
+
+    def forget_peak_memory(self):
+        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
+
     def caller(self, path):
         """Who calls: `tenant/acme`, `person/olga`, `workload/trainer`; None is nobody."""
         if path not in self._callers:

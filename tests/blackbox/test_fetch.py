@@ -9,7 +9,7 @@ from order import index, order
 from receipts import EVERYTHING, FIELDS, grant
 from server import REPOSITORY
 from specimens import load
-from training import Epoch, snapshot_of
+from training import Epoch, assert_released, snapshot_of
 
 FACE = api.CATEGORY_FACE_IMAGE
 
@@ -20,18 +20,6 @@ def stocked(provider):
     for specimen in load():
         provider.upload(specimen)
     return provider
-
-
-def numbers(categories):
-    return {api.Category.Value(f"CATEGORY_{category}") for category in categories}
-
-
-def assert_released(position, specimen, categories):
-    """This position carries what `categories` release of the specimen, and not a byte more."""
-    files, attributes = specimen.only(numbers(categories))
-    received = [(part.category, part.media_type, part.data) for _, part in sorted(position.parts.items())]
-    assert received == [(file.category, file.media_type, file.data) for file in files]
-    assert (position.attributes or api.Attributes()) == attributes
 
 
 def test_all_that_is_granted_and_asked_for_arrives_unchanged(stocked):

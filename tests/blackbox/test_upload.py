@@ -8,7 +8,7 @@ from idvault.v1 import resources_pb2 as api
 from idvault.v1 import tenant_service_pb2 as tenants_api
 
 from provider import Provider, inline_part
-from receipts import EVERYTHING, FILES, P256Signer, Signer, grant
+from receipts import EVERYTHING, FILES, P256Signer, Signer, grant, jwks
 from refusals import refuses
 from server import OPERATOR, VAULT_ID
 from specimens import load
@@ -21,7 +21,7 @@ def test_tenant_is_created_once(provider):
     assert provider.tenant.receipt_audience == VAULT_ID
     shown = provider.caller.tenants.GetTenant(tenants_api.GetTenantRequest(name=provider.name)).tenant
     assert shown == provider.tenant
-    again = tenants_api.CreateTenantRequest(tenant_id=provider.id, tenant=api.Tenant(jwks=provider.signer.jwks()))
+    again = tenants_api.CreateTenantRequest(tenant_id=provider.id, tenant=api.Tenant(jwks=jwks(provider.signer)))
     refuses(lambda: provider.vault.caller(OPERATOR).tenants.CreateTenant(again), "TENANT_EXISTS")
     refuses(lambda: provider.caller.tenants.CreateTenant(again), "CALLER_NOT_ALLOWED")
 
@@ -131,9 +131,10 @@ def test_others_see_nothing(provider):
     refuses(lambda: provider.caller.records.GetRecord(missing), "RECORD_GONE")
 
 
-def test_nothing_lies_open_on_disk(provider):
+@pytest.mark.parametrize("upload", [Provider.create, Provider.stream], ids=["CreateRecord", "UploadRecord"])
+def test_nothing_lies_open_on_disk(provider, upload):
     specimen = load()[0]
-    provider.upload(specimen)
+    upload(provider, provider.request(specimen))
     face = specimen.files[0].data
     pieces = [face[start : start + 32] for start in range(0, len(face) - 32, 4_096)]
     marks = [piece for piece in pieces if len(set(piece)) > 16]

@@ -110,6 +110,18 @@ class Position:
         return next(part.data for part in self.parts.values() if part.category == category)
 
 
+def _numbers(categories):
+    return {api.Category.Value(f"CATEGORY_{category}") for category in categories}
+
+
+def assert_released(position, specimen, categories):
+    """This position carries what `categories` release of the specimen, and not a byte more."""
+    files, attributes = specimen.only(_numbers(categories))
+    received = [(part.category, part.media_type, part.data) for _, part in sorted(position.parts.items())]
+    assert received == [(file.category, file.media_type, file.data) for file in files]
+    assert (position.attributes or api.Attributes()) == attributes
+
+
 @dataclass(frozen=True)
 class Release:
     """Which records a message carried."""

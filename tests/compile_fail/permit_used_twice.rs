@@ -1,11 +1,11 @@
 //! A permit is used up by the opening that it allows.
 
-use idvault::crypto::seal::{PartKey, open_part};
+use idvault::crypto::seal::{OpenError, PartKey, Piece, open_part};
 use idvault::domain::policy::PartPermit;
 
-fn twice(permit: PartPermit, key: &PartKey, sealed: &[u8]) {
-    let _first = open_part(permit, key, b"", sealed);
-    let _second = open_part(permit, key, b"", sealed);
+fn twice(permit: PartPermit, key: &PartKey, piece: &Piece, sealed: &[u8]) {
+    let _first = open_part(permit, key, b"", piece, |_| Ok::<_, OpenError>(sealed.to_vec()));
+    let _second = open_part(permit, key, b"", piece, |_| Ok::<_, OpenError>(sealed.to_vec()));
 }
 
 fn main() {}

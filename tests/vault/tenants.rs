@@ -168,6 +168,8 @@ async fn a_revoked_key_loses_what_it_signed_since() {
     update(&server, OPERATOR, at(1), &["key_revocations"]).await.unwrap();
     invalid(update(&server, OPERATOR, at(3), &["key_revocations"]).await, "tenant.key_revocations");
     update(&server, OPERATOR, Tenant::default(), &["key_revocations"]).await.unwrap();
+    let twice = Tenant { key_revocations: [at(0), at(-1)].into_iter().flat_map(|it| it.key_revocations).collect(), ..at(0) };
+    invalid(update(&server, OPERATOR, twice, &["key_revocations"]).await, "tenant.key_revocations");
     let stranger = revocation("receipts-9", begin);
     invalid(update(&server, OPERATOR, stranger, &["key_revocations"]).await, "tenant.key_revocations");
     let server = server.restart().await;

@@ -63,6 +63,47 @@ proptest! {
     }
 
     #[test]
+    fn pieces_open_from_their_own_bytes_and_make_the_whole(length in lengths(), most in prop_oneof![1_u64..100, 1_u64..40_000]) {
+        let plaintext: Vec<u8> = (0_u8..251).cycle().take(length).collect();
+        let sealed = seal_with::<Bulk>(&key(), &Salt([9; SALT_LEN]), CONTEXT, &plaintext);
+        let size = u64::try_from(length).unwrap();
+        let (mut opened, mut asked) = (Vec::new(), 0);
+        loop {
+            let piece = Piece::new(size, u64::try_from(opened.len()).unwrap(), most);
+            let read = |range: Range<u64>| {
+                asked += range.end - range.start;
+                Ok::<_, OpenError>(sealed[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].to_vec())
+            };
+            let bytes = open_piece(&key(), CONTEXT, &piece, read).ok().unwrap();
+            prop_assert_eq!(piece.start(), u64::try_from(opened.len()).unwrap());
+            prop_assert!(piece.is_last() || piece.length() >= most && piece.length() < most + 16_384);
+            prop_assert_eq!(piece.length(), u64::try_from(bytes.expose().len()).unwrap());
+            opened.extend_from_slice(bytes.expose());
+            if piece.is_last() {
+                break;
+            }
+        }
+        prop_assert_eq!(opened, plaintext);
+        let prefixes = asked - (sealed_len(size) - 56);
+        prop_assert!(prefixes.is_multiple_of(56), "each chunk is read once, and what stands before them with each piece");
+    }
+
+    #[test]
+    fn a_piece_is_refused_for_a_bit_within_it(length in 1_usize..70_000, at: prop::sample::Index, start in 0_u64..5) {
+        let mut sealed = seal_with::<Bulk>(&key(), &Salt([9; SALT_LEN]), CONTEXT, &vec![3; length]);
+        let at = at.index(sealed.len());
+        sealed[at] ^= 1;
+        let size = u64::try_from(length).unwrap();
+        let piece = Piece::new(size, (start * 16_384).min(size), 20_000);
+        let read = |range: Range<u64>| Ok(sealed[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].to_vec());
+        let expected = match u64::try_from(at).unwrap() {
+            0..56 => Some(OpenError::Commitment),
+            at => piece.sealed().contains(&at).then_some(OpenError::Tag),
+        };
+        prop_assert_eq!(open_piece::<OpenError>(&key(), CONTEXT, &piece, read).err(), expected);
+    }
+
+    #[test]
     fn another_length_is_refused(length in lengths(), at: prop::sample::Index, more in 1_usize..40_000) {
         let mut sealed = sealed(&vec![3; length]);
         prop_assert!(error(&sealed[..at.index(sealed.len())]).is_some());
@@ -89,6 +130,20 @@ fn every_flipped_bit_of_a_small_message_is_refused() {
             flipped[at] ^= 1 << bit;
             assert!(error(&flipped).is_some(), "bit {bit} of byte {at}");
         }
+    }
+}
+
+#[test]
+fn a_piece_of_which_less_is_there_is_refused() {
+    let sealed = seal_with::<Bulk>(&key(), &Salt([9; SALT_LEN]), CONTEXT, &vec![3; 50_000]);
+    for (start, missing) in [(0, 1), (16_384, 1), (16_384, SEALED_CHUNK_LEN), (32_768, 40_000)] {
+        let read = |range: Range<u64>| {
+            let end = usize::try_from(range.end).unwrap();
+            let end = if range == Piece::PREFIX { end } else { end.saturating_sub(missing) };
+            Ok(sealed[usize::try_from(range.start).unwrap().min(end)..end].to_vec())
+        };
+        let opened = open_piece::<OpenError>(&key(), CONTEXT, &Piece::new(50_000, start, 50_000), read);
+        assert_eq!(opened.err(), Some(OpenError::Truncated));
     }
 }
 

@@ -40,7 +40,7 @@ pub(in crate::rpc) fn tenant_fields(mask: Option<prost_types::FieldMask>) -> Res
 
 /// A tenant to be.
 pub(in crate::rpc) fn new_tenant(request: proto::CreateTenantRequest) -> Result<(TenantId, TenantUpdate), Denied> {
-    if request.tenant_id == "-" {
+    if request.tenant_id == names::ALL {
         return Err(Denied::invalid("tenant_id", "must not be -, which stands for all tenants"));
     }
     let all = [

@@ -3,14 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Volume, VolumeError};
+use super::{Volume, VolumeError, layout};
 use crate::domain::ids::Place;
 use crate::domain::record::Extent;
 use crate::store::group::Ticket;
-
-/// Bytes of the payload of a full frame, and of the frame.
-const PAYLOAD_BYTES: u64 = (1 << 20) - 64;
-const FRAME_BYTES: u64 = 1 << 20;
 
 /// The sealed parts of one record on their way into volumes.
 #[derive(Debug)]
@@ -51,7 +47,7 @@ impl Appending {
     /// A frame of a part was written.
     pub(super) fn add(&mut self, part: u8, next: Extent) {
         let extents = self.extents.entry(part).or_default();
-        match extents.last_mut().filter(|last| follows(last, &next)) {
+        match extents.last_mut().filter(|last| layout::follows(last, &next)) {
             Some(last) => last.length = last.length.saturating_add(next.length),
             None => extents.push(next),
         }
@@ -62,11 +58,4 @@ impl Appending {
         self.volumes.retain(|(touched, _)| !Arc::ptr_eq(touched, &volume));
         self.volumes.push((volume, ticket));
     }
-}
-
-/// Whether a frame lies right behind others, which are full: then one extent names them all.
-fn follows(last: &Extent, next: &Extent) -> bool {
-    let (frames, rest) = (last.length / PAYLOAD_BYTES, last.length % PAYLOAD_BYTES);
-    let end = last.offset.saturating_add(frames.saturating_mul(FRAME_BYTES));
-    rest == 0 && last.volume == next.volume && end == next.offset
 }

@@ -66,11 +66,6 @@ impl FrameHeader {
     }
 }
 
-/// The bytes on disk of a frame with a payload of `length`.
-pub(super) fn aligned_len(length: usize) -> u64 {
-    u64::try_from(HEADER_LEN.saturating_add(length).next_multiple_of(ALIGNMENT)).unwrap_or(u64::MAX)
-}
-
 /// The payload of `frame` (header and payload, no padding), if it is whole and belongs to this record, volume and part.
 pub(super) fn payload(frame: &[u8], place: Place, volume: u32, part: u8) -> Result<&[u8], VolumeError> {
     let (header, payload) = frame.split_first_chunk::<HEADER_LEN>().ok_or(VolumeError::Damaged("no whole header"))?;
