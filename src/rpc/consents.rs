@@ -21,7 +21,7 @@ impl ConsentService for Api {
         let caller = self.callers.identify(&request)?;
         let RegisterConsentRequest { parent, receipt } = request.into_inner();
         caller.must_be_tenant_of(&parent, "parent", &[Role::PrivacyOfficer])?;
-        let tenant = names::tenant(&parent, "parent")?;
+        let (tenant, receipt) = (names::tenant(&parent, "parent")?, convert::receipt(receipt)?);
         let consent = self.run(move |vault| vault.register_consent(&tenant, receipt)).await?;
         Ok(Response::new(RegisterConsentResponse { consent: Some(convert::consent(&consent)) }))
     }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 mod records;
 mod tenants;
 
-pub(super) use records::{attributes, part_header, record, upload, upload_header, which};
+pub(super) use records::{attributes, part_header, receipt, record, upload, upload_header, which};
 pub(super) use tenants::{TenantField, new_tenant, tenant, tenant_fields, tenant_update};
 
 use super::names;

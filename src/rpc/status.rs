@@ -70,7 +70,7 @@ impl From<Denied> for Status {
             Denied::ReceiptRequired => status(
                 Code::InvalidArgument,
                 "CONSENT_RECEIPT_REQUIRED",
-                "header.consent or header.receipt must name the consent",
+                "there must be a receipt, or the name of a consent that is registered",
             ),
         }
     }

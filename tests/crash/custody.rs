@@ -9,6 +9,7 @@ use idvault::app::{BuildError, RunError};
 use idvault::keys::keyring::KeyringError;
 use idvault::keys::root::file::FileCell;
 use idvault::keys::root::{Custody, Root};
+use idvault::proto::EraseSubjectRequest;
 use idvault::vault::OpenError;
 use idvault::vault::error::Error;
 use tonic::Code;
@@ -122,6 +123,31 @@ async fn a_vault_whose_custody_fails_stops_and_the_next_start_finishes() {
         let server = server.restart().await;
         expected.check(&server.client, &server.acme, &job).await;
         server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn whatever_destroys_says_so_when_it_cannot() {
+    for failure in FAILURES {
+        for erases in [false, true] {
+            let (server, switch) = start(failure).await;
+            let request = upload(&server.acme, 7, 5_000, &server.clock, None);
+            let record = server.acme.send(&server.client, request).await.unwrap();
+            switch.store(true, Ordering::SeqCst);
+            let mut consents = server.client.consents("tenant/acme");
+            let outcome = if erases {
+                let subject = server.acme.claims(server.clock.now())["subject_ref"].as_str().unwrap().to_owned();
+                let erase = EraseSubjectRequest { parent: server.acme.name(), subject_ref: subject };
+                consents.erase_subject(erase).await.map(drop)
+            } else {
+                server.acme.withdraw(&server.client, &record, &[]).await.map(drop)
+            };
+            assert_eq!(reason_of(&outcome.unwrap_err()), (Code::Unavailable, "KEYRING_UNAVAILABLE".to_owned()));
+            let (home, clock, _) = server.end().await;
+            let server = Server::run(home, clock).await;
+            assert_eq!(server.acme.status(&server.client).await.live_record_count, 0, "the next start finishes it");
+            server.stop().await;
+        }
     }
 }
 

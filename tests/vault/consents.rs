@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::client::{OFFICER, invalid, reason_of, refused};
 use crate::server::{Server, together};
 use crate::stream::{Epoch, whole};
-use crate::world::{active_job, snapshot, snapshot_of, time};
+use crate::world::{Key, active_job, snapshot, snapshot_of, time};
 
 async fn register(server: &Server, receipt: &str) -> Result<Response<Consent>, Status> {
     let request = RegisterConsentRequest { parent: server.acme.name(), receipt: receipt.to_owned() };
@@ -67,7 +67,7 @@ async fn what_is_not_there_is_not_found() {
     let mut upload = server.acme.upload(server.clock.now());
     upload.header.as_mut().unwrap().consent_source = Some(ConsentSource::Consent(name));
     refused(server.client.records("tenant/acme").create_record(upload).await, Code::NotFound, "NOT_FOUND");
-    let elsewhere = RegisterConsentRequest { parent: "tenants/nobody".to_owned(), receipt: String::new() };
+    let elsewhere = RegisterConsentRequest { parent: "tenants/nobody".to_owned(), receipt: "x".to_owned() };
     refused(server.client.consents(OFFICER).register_consent(elsewhere).await, Code::NotFound, "NOT_FOUND");
     invalid(consents.get_consent(GetConsentRequest { name: "tenants/acme/consents/1".to_owned() }).await, "name");
 }
@@ -82,6 +82,9 @@ async fn receipts_out_of_their_time_are_not_registered_and_end_by_themselves() {
         refused(register(&server, &server.acme.sign(&claims)).await, Code::FailedPrecondition, reason);
     }
     refused(register(&server, "x").await, Code::InvalidArgument, "CONSENT_MALFORMED");
+    refused(register(&server, "").await, Code::InvalidArgument, "CONSENT_RECEIPT_REQUIRED");
+    let forged = Key::new("receipts-1", 2).sign(&server.acme.claims(now));
+    refused(register(&server, &forged).await, Code::InvalidArgument, "CONSENT_SIGNATURE_INVALID");
     let mut claims = server.acme.claims(now);
     claims["exp"] = json!(now.timestamp() + 10);
     let consent = register(&server, &server.acme.sign(&claims)).await.unwrap().into_inner();

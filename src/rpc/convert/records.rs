@@ -45,8 +45,13 @@ fn consent_source(source: WireSource, tenant: &TenantId) -> Result<ConsentSource
             Err(Denied::invalid("header.consent", "must be a consent of the record's tenant"))
         }
         WireSource::Consent(name) => Ok(ConsentSource::Registered(names::consent(&name, "header.consent")?)),
-        WireSource::Receipt(receipt) => Ok(ConsentSource::Receipt(receipt)),
+        WireSource::Receipt(text) => Ok(ConsentSource::Receipt(receipt(text)?)),
     }
+}
+
+/// A receipt that is there; what it must be like, its parser knows.
+pub(in crate::rpc) fn receipt(text: String) -> Result<String, Denied> {
+    if text.is_empty() { Err(Denied::ReceiptRequired) } else { Ok(text) }
 }
 
 /// What a part to be taken in is; `path` is where its header stands.
