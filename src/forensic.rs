@@ -17,7 +17,7 @@ use crate::keys::keyring::format::{self, Head, HourKey};
 use crate::keys::root::file::roots_in;
 use crate::keys::tree::Tree;
 use crate::store::ledger::Ledger;
-use crate::store::ledger::sled::SledLedger;
+use crate::store::ledger::journaled::JournaledLedger;
 use crate::store::schema::Table;
 use crate::store::volume::Volumes;
 use crate::vault::ingest::part_context;
@@ -211,7 +211,7 @@ fn read_records(
             restore(&dir.join(path), archive.content(digest).unwrap_or_default())?;
         }
         // An image taken while the engine wrote may be torn; the engine then refuses it.
-        let Ok(ledger) = SledLedger::open(&dir.join("ledger")) else { continue };
+        let Ok(ledger) = JournaledLedger::open(&dir.join("ledger")) else { continue };
         tried.ledgers_opened = tried.ledgers_opened.saturating_add(1);
         for row in ledger.scan(&[Table::Record.byte()]).flatten() {
             let opened = heads.iter().find_map(|head| open_row::<RecordRow>(&head.service.ledger, &row.key, &row.value));

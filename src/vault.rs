@@ -16,6 +16,7 @@ pub mod retention;
 pub mod shred;
 pub mod snapshots;
 pub mod tenants;
+pub mod verify;
 pub mod withdraw;
 
 mod book;

@@ -136,7 +136,7 @@ fn no_row_leaves_the_file_that_is_synced() {
     for _ in 0..40 {
         scene.vault().register_consent(&tenant(), scene.receipt()).unwrap();
     }
-    assert_eq!(std::fs::read_dir(scene.data().join("ledger/blobs")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(scene.data().join("ledger/index/blobs")).unwrap().count(), 0);
 }
 
 fn only(purpose: Purpose) -> PurposeSet {
@@ -144,9 +144,9 @@ fn only(purpose: Purpose) -> PurposeSet {
 }
 
 fn flip_a_bit(ledger: &Path, table: u8) {
-    use idvault::store::ledger::sled::SledLedger;
+    use idvault::store::ledger::journaled::JournaledLedger;
     use idvault::store::ledger::{Ledger, Transaction};
-    let ledger = SledLedger::open(ledger).unwrap();
+    let ledger = JournaledLedger::open(ledger).unwrap();
     let row = ledger.scan(&[table]).next().unwrap().unwrap();
     let mut value = row.value;
     let Some(last) = value.last_mut() else { panic!("a row is empty") };

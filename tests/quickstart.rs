@@ -141,6 +141,7 @@ fn everything_else_is_done_by_hand_too() {
     let home = copy();
     let script = r#"
         idvault doctor --config idvault.toml | grep "running, process"
+        if idvault doctor --config idvault.toml --verify > busy.txt; then exit 1; else grep "stop the vault first" busy.txt; fi
         record=$(idvault records acme --call-id check-1 --profile acme --name)
         idvault releases "$record" --profile acme | grep "training_jobs: $job"
         idvault releases tenants/acme --subject person-1 --profile privacy-officer --json | grep '"record_count": 1'
@@ -178,6 +179,12 @@ fn everything_else_is_done_by_hand_too() {
         idvault erase acme person-2 --profile privacy-officer | grep "record_count: 1"
         kill %1 && wait %1
         idvault doctor --config idvault.toml | grep "not running"
+        idvault doctor --config idvault.toml --verify | grep "parts, .* bytes open"
+        rm -r data/ledger/index
+        if idvault serve --config idvault.toml --insecure-loopback 2> lost.txt; then exit 1; else grep "doctor --rebuild" lost.txt; fi
+        idvault doctor --config idvault.toml --rebuild --verify | grep "made anew"
+        printf x | dd of="$(echo data/volumes/*/1.vol)" bs=1 seek=4000 conv=notrunc 2> dd.txt
+        if idvault doctor --config idvault.toml --verify > damaged.txt; then exit 1; else grep "part 0: damaged frame" damaged.txt; fi
         rm data/root.cell
         if idvault doctor --config idvault.toml --json > doctor.json; then exit 1; else echo "exit $?"; fi
         grep '"grade": "fail"' doctor.json

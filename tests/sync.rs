@@ -1,4 +1,4 @@
-//! Durability, seen from the kernel: no upload is answered before its volume and the ledger are synced, no shred before the
+//! Durability, seen from the kernel: no upload is answered before its volume and the journal are synced, no shred before the
 //! root cell is.
 
 #![expect(
@@ -87,22 +87,22 @@ async fn what_is_acknowledged_is_synced() {
     let acme = Provider::new("acme");
     let mut trace = Trace { path, read: 0 };
     acme.create(&client).await;
-    place_of("/ledger/db", &trace.synced());
+    place_of(".journal", &trace.synced());
     let mut records = Vec::new();
     for mark in 0..UPLOADS {
         let upload = acme.upload_face(mark, 9_000, now);
         records.push(acme.send(&client, upload).await.unwrap());
         let synced = trace.synced();
-        assert!(place_of(".vol", &synced) < place_of("/ledger/db", &synced), "rows before the data that they name: {synced:?}");
+        assert!(place_of(".vol", &synced) < place_of(".journal", &synced), "rows before the data that they name: {synced:?}");
     }
     for record in &records[..3] {
         assert_eq!(acme.shred(&client, record).await.unwrap().record_count, 1);
         let synced = trace.synced();
-        let (marked, root) = (place_of("/ledger/db", &synced), place_of("/root.cell", &synced));
+        let (marked, root) = (place_of(".journal", &synced), place_of("/root.cell", &synced));
         assert!(marked < root, "{synced:?}");
         assert!(synced[marked..root].iter().any(|path| path.contains("/keyring/head.")), "{synced:?}");
         assert_eq!(synced.iter().filter(|path| path.ends_with("/root.cell")).count(), 2, "the new root, then the old one");
-        place_of("/ledger/db", &synced[root..]);
+        place_of(".journal", &synced[root..]);
     }
     process.kill();
 }

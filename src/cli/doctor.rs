@@ -1,7 +1,7 @@
 //! `idvault doctor`: what `idvault serve` would meet on this machine, and what to do about it.
 //!
 //! Reads the configuration, the files that it names and what the kernel tells. Writes nothing, and takes nothing from a vault
-//! that is running or about to.
+//! that is running or about to; but for `--rebuild` and `--verify`, which want the vault for themselves.
 
 mod certificates;
 mod clock;
@@ -11,6 +11,7 @@ mod finding;
 mod listen;
 mod lock;
 mod memory;
+mod stored;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +27,12 @@ pub(super) struct Arguments {
     /// The configuration that the vault is served with
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Make the ledger's index anew, from its last dump and the journal since; the vault must not be running
+    #[arg(long)]
+    rebuild: bool,
+    /// Open all that is stored, and name what does not open; the vault must not be running
+    #[arg(long)]
+    verify: bool,
     /// Show what was found as JSON
     #[arg(long)]
     json: bool,
@@ -34,7 +41,13 @@ pub(super) struct Arguments {
 /// Looks and tells. What was found decides the exit code: 70 when something failed.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let config = Config::read(&arguments.config).map_err(|error| Failure::usage(error.to_string()))?;
-    let findings = examine(&config)?;
+    let mut findings = examine(&config)?;
+    if arguments.rebuild {
+        findings.push(stored::make_anew(&config));
+    }
+    if arguments.verify {
+        findings.extend(stored::look_through(&config));
+    }
     if arguments.json {
         let json = serde_json::to_string_pretty(&findings).map_err(|error| Failure::refused(error.to_string()))?;
         anstream::println!("{json}");

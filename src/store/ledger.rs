@@ -4,6 +4,10 @@
 //! fits behind it. A transaction is seen by readers at once and is durable when [`Ledger::sync`] returns for its ticket:
 //! callers that answer for a row, their own or one they found, sync first.
 
+mod changes;
+mod dump;
+mod journal;
+pub mod journaled;
 pub mod sled;
 
 use std::io;
@@ -16,7 +20,10 @@ pub enum LedgerError {
     /// The engine failed or its files are damaged.
     #[error("the ledger's engine: {0}")]
     Engine(String),
-    /// A sync failed.
+    /// What the journal or a dump must hold is not there, or not whole.
+    #[error("the ledger is damaged: {0}")]
+    Damaged(String),
+    /// The disk failed.
     #[error("the ledger's disk: {0}")]
     Disk(#[from] io::Error),
 }
@@ -30,26 +37,42 @@ pub struct RawRow {
     pub value: Vec<u8>,
 }
 
+/// A change of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The row's key.
+    pub key: Vec<u8>,
+    /// Its new value; none where the row goes.
+    pub value: Option<Vec<u8>>,
+}
+
 /// Changes that happen together or not at all.
 #[derive(Debug, Default)]
 pub struct Transaction {
-    changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    changes: Vec<Change>,
 }
 
 impl Transaction {
     /// Puts a row, in place of an older one under the same key.
     pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.changes.push((key, Some(value)));
+        self.changes.push(Change { key, value: Some(value) });
     }
 
     /// Removes a row, if it is there.
     pub fn remove(&mut self, key: Vec<u8>) {
-        self.changes.push((key, None));
+        self.changes.push(Change { key, value: None });
     }
 
-    /// The changes in the order they were made: a key and its new value, or `None` where the row goes.
-    pub fn into_changes(self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
-        self.changes.into_iter()
+    /// The changes in the order they were made.
+    #[must_use]
+    pub fn into_changes(self) -> Vec<Change> {
+        self.changes
+    }
+}
+
+impl From<Vec<Change>> for Transaction {
+    fn from(changes: Vec<Change>) -> Self {
+        Self { changes }
     }
 }
 
@@ -81,4 +104,10 @@ pub trait Ledger: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// When the disk fails, now or before.
     fn sync(&self, ticket: Ticket) -> Result<(), LedgerError>;
+
+    /// Does what is to be done from time to time, in the background; to be called often, with the day that it is.
+    ///
+    /// # Errors
+    /// When it has failed.
+    fn keep(&self, day: u32) -> Result<(), LedgerError>;
 }

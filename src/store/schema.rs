@@ -90,6 +90,13 @@ impl Table {
     }
 }
 
+/// Whether a row under this key may say all by being there.
+#[must_use]
+pub fn is_mark(key: &[u8]) -> bool {
+    const MARKS: [Table; 4] = [Table::Marked, Table::Withdrawn, Table::ConsentRecord, Table::Due];
+    MARKS.iter().any(|table| key.first() == Some(&table.byte()))
+}
+
 /// A keyed hash that stands for a name in keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(pub [u8; 16]);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::rows::{ConsentRow, PlaceRow, RecordRow, Row, TenantRow};
-use crate::crypto::seal::{self, Salt};
+use crate::crypto::seal::{self, Plaintext, Salt};
 use crate::crypto::secret::Secret;
 use crate::domain::consent::Consent;
 use crate::domain::ids::{ConsentId, Place, RecordId, TenantId};
@@ -89,6 +89,15 @@ impl Book {
         self.ledger.scan_after(prefix, after).map(|row| Ok(row?.key))
     }
 
+    /// Every row's key, and whether the row is whole: it opens, has nothing to open, or its month is over.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Result<(Vec<u8>, bool), Error>> {
+        self.ledger.scan(&[]).map(|row| {
+            let row = row?;
+            let opens = if row.value.is_empty() { schema::is_mark(&row.key) } else { self.opens(&row.key, &row.value) };
+            Ok((row.key, opens))
+        })
+    }
+
     /// Whether there is a row under `key`.
     pub(super) fn has(&self, key: &[u8]) -> Result<bool, Error> {
         Ok(self.ledger.get(key)?.is_some())
@@ -137,6 +146,11 @@ impl Book {
         self.sync(self.ledger.latest())
     }
 
+    /// Lets the ledger do what it does from time to time.
+    pub(super) fn keep(&self, day: u32) -> Result<(), Error> {
+        Ok(self.ledger.keep(day)?)
+    }
+
     /// A tenant.
     pub(super) fn tenant(&self, tenant: &TenantId) -> Result<Option<Tenant>, Error> {
         self.get::<TenantRow>(&schema::tenant(self.tenant_tag(tenant)))?.map(TenantRow::into_domain).transpose()
@@ -166,13 +180,26 @@ impl Book {
             },
         }
     }
+
+    /// Whether a value opens, whatever row it is; it need not when its month is over.
+    fn opens(&self, key: &[u8], value: &[u8]) -> bool {
+        match split_value(value) {
+            Some((LEDGER_KEY, _)) => open_value(&self.row_key, key, value).is_some(),
+            Some((month, _)) => self.keyring.month_key(month).is_none_or(|secret| open_value(&secret, key, value).is_some()),
+            None => false,
+        }
+    }
 }
 
 /// The row in a value, if `secret` sealed it under this key.
 #[must_use]
 pub fn open_row<R: Row>(secret: &Secret, key: &[u8], value: &[u8]) -> Option<R> {
+    R::decode(open_value(secret, key, value)?.expose()).ok()
+}
+
+fn open_value(secret: &Secret, key: &[u8], value: &[u8]) -> Option<Plaintext> {
     let (_, sealed) = split_value(value)?;
-    R::decode(seal::open(secret, &context(key), sealed).ok()?.expose()).ok()
+    seal::open(secret, &context(key), sealed).ok()
 }
 
 /// The month and the sealed row in a value.

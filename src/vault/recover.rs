@@ -23,7 +23,7 @@ use crate::files;
 use crate::keys::keyring::{Keyring, KeyringError, Step};
 use crate::keys::root::Custody;
 use crate::keys::root::file::FileCell;
-use crate::store::ledger::sled::SledLedger;
+use crate::store::ledger::journaled::JournaledLedger;
 use crate::store::ledger::{LedgerError, Transaction};
 use crate::store::schema;
 use crate::store::volume::{RESERVE, VolumeError, Volumes};
@@ -37,6 +37,9 @@ pub enum OpenError {
     /// There is data, but the file that its keys hang on is missing.
     #[error("{0} is missing, but the directory holds data: restore it; without it the data cannot be opened")]
     Missing(PathBuf),
+    /// There is no vault here.
+    #[error("{0} holds no vault yet")]
+    Empty(PathBuf),
     /// The keyring does not open, or is not what belongs here.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
@@ -128,7 +131,7 @@ impl Blueprint {
             (keyring, clock)
         };
         let keyring = Arc::new(keyring);
-        let book = Book::new(Box::new(SledLedger::open(&layout.ledger())?), Arc::clone(&keyring));
+        let book = Book::new(Box::new(JournaledLedger::open(&layout.ledger())?), Arc::clone(&keyring));
         let vault = Vault {
             gate: Gate::new(keyring.generation()),
             counts: Mutex::new(Counts::load(&book)?),
@@ -201,22 +204,22 @@ fn newest_heartbeat(keyring: &Keyring, path: &Path) -> Option<Heartbeat> {
 }
 
 /// Where things are in a vault's directory.
-struct Layout(PathBuf);
+pub(super) struct Layout(pub(super) PathBuf);
 
 impl Layout {
-    fn root_cell(&self) -> PathBuf {
+    pub(super) fn root_cell(&self) -> PathBuf {
         self.0.join("root.cell")
     }
 
-    fn keyring(&self) -> PathBuf {
+    pub(super) fn keyring(&self) -> PathBuf {
         self.0.join("keyring")
     }
 
-    fn ledger(&self) -> PathBuf {
+    pub(super) fn ledger(&self) -> PathBuf {
         self.0.join("ledger")
     }
 
-    fn volumes(&self) -> PathBuf {
+    pub(super) fn volumes(&self) -> PathBuf {
         self.0.join("volumes")
     }
 
@@ -247,7 +250,12 @@ impl Layout {
         }
     }
 
-    fn lock(&self) -> Result<File, OpenError> {
+    /// Refuses a directory in which there is no vault yet, or not all of one.
+    pub(super) fn must_be_whole(&self) -> Result<(), OpenError> {
+        if self.is_new()? { Err(OpenError::Empty(self.0.clone())) } else { Ok(()) }
+    }
+
+    pub(super) fn lock(&self) -> Result<File, OpenError> {
         self.reading(files::make_dir(&self.0))?;
         match files::lock(&self.0.join("lock")) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(OpenError::Locked(self.0.clone())),
@@ -276,7 +284,7 @@ impl Layout {
         Ok(())
     }
 
-    fn reading<T>(&self, result: io::Result<T>) -> Result<T, OpenError> {
+    pub(super) fn reading<T>(&self, result: io::Result<T>) -> Result<T, OpenError> {
         result.map_err(|error| OpenError::Disk { path: self.0.clone(), error })
     }
 }

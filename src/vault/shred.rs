@@ -119,6 +119,8 @@ impl Vault {
         if self.keyring.runs_low() {
             self.shred(&[])?;
         }
+        let day = hour_of(self.clock.times().lo).number() / 24;
+        self.book.keep(day)?;
         self.save_heartbeat()
     }
 

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use h2::Reason;
 use idvault::proto::CreateRecordRequest;
 use idvault::store::ledger::Ledger;
-use idvault::store::ledger::sled::SledLedger;
+use idvault::store::ledger::journaled::JournaledLedger;
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
@@ -127,6 +127,6 @@ async fn a_thousand_cuts_leave_nothing() {
 
 /// The keys of all rows of a vault that is not running.
 fn rows(data: &std::path::Path) -> Vec<Vec<u8>> {
-    let ledger = SledLedger::open(&data.join("ledger")).unwrap();
+    let ledger = JournaledLedger::open(&data.join("ledger")).unwrap();
     ledger.scan(&[]).map(|row| row.unwrap().key).collect()
 }

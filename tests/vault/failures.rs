@@ -1,7 +1,7 @@
 //! A disk that is full and a row that is damaged: what callers are told, and that the rest goes on.
 
 use idvault::proto::{GetRecordRequest, WithdrawConsentRequest};
-use idvault::store::ledger::sled::SledLedger;
+use idvault::store::ledger::journaled::JournaledLedger;
 use idvault::store::ledger::{Ledger, Transaction};
 use tonic::Code::{DataLoss, NotFound, ResourceExhausted};
 
@@ -40,7 +40,7 @@ async fn a_damaged_row_is_named_and_the_rest_is_served() {
         pair.push(server.acme.send(&server.client, server.acme.upload(server.clock.now())).await.unwrap());
     }
     let (home, clock) = server.stop().await;
-    let ledger = SledLedger::open(&home.path().join("data/ledger")).unwrap();
+    let ledger = JournaledLedger::open(&home.path().join("data/ledger")).unwrap();
     let row = ledger.scan(b"R").next().unwrap().unwrap();
     let mut value = row.value;
     *value.last_mut().unwrap() ^= 1;

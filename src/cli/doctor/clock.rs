@@ -23,8 +23,9 @@ pub(super) fn examine(wall: DateTime<Utc>, written: Option<DateTime<Utc>>) -> Fi
 
 /// When the heartbeat or the ledger was last written to. None where there is neither.
 pub(super) fn last_written(dir: &Path) -> Option<DateTime<Utc>> {
-    let ledger = fs::read_dir(dir.join("ledger")).ok().into_iter().flatten();
-    let paths = ledger.filter_map(|entry| Some(entry.ok()?.path())).chain([dir.join("heartbeat")]);
+    let ledger = ["ledger", "ledger/index", "ledger/journal", "ledger/dump"];
+    let files = ledger.into_iter().filter_map(|part| fs::read_dir(dir.join(part)).ok()).flatten();
+    let paths = files.filter_map(|entry| Some(entry.ok()?.path())).chain([dir.join("heartbeat")]);
     paths.filter_map(|path| Some(fs::metadata(path).ok()?.modified().ok()?.into())).max()
 }
 
@@ -40,9 +41,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let time = DateTime::from_timestamp(1_000_000_000, 0).unwrap();
         assert_eq!(last_written(dir.path()), None);
-        fs::create_dir(dir.path().join("ledger")).unwrap();
-        for (name, seconds) in [("ledger/db", 60), ("ledger/conf", 0), ("heartbeat", 30)] {
-            let file = File::create(dir.path().join(name)).unwrap();
+        fs::create_dir_all(dir.path().join("ledger/journal")).unwrap();
+        for (name, seconds) in [("ledger/journal/1.journal", 60), ("ledger/journal", 0), ("heartbeat", 30)] {
+            let path = dir.path().join(name);
+            let file = if path.is_dir() { File::open(path) } else { File::create(path) }.unwrap();
             file.set_modified((time + TimeDelta::seconds(seconds)).into()).unwrap();
         }
         let written = last_written(dir.path());

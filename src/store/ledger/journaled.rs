@@ -1,0 +1,301 @@
+//! The ledger as the vault uses it: the journal makes transactions durable, the index finds rows.
+//!
+//! A transaction goes to the journal, then to the index, under one lock, so that both have the same order. It is durable when the
+//! journal is synced; the index is never waited for. With each transaction the index keeps that transaction's sequence, so a start
+//! knows from where to replay. When much was appended, a checkpoint makes the index durable and lets segments go that it and the last
+//! dump make needless. From the dump and the journal since, an index that is lost is made anew.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use super::dump::Dump;
+use super::journal::{Entry, Journal};
+use super::sled::SledLedger;
+use super::{Change, Ledger, LedgerError, RawRow, Transaction};
+use crate::files;
+use crate::store::group::Ticket;
+
+/// Under this key the index keeps the sequence of the last transaction that it has.
+const POSITION: &[u8] = b"\0";
+/// A checkpoint is taken when so many bytes were appended since the last one.
+const CHECKPOINT_BYTES: u64 = 32 << 20;
+/// A dump is taken when there are so many segments of the journal, 1 GiB, and once a day.
+const DUMP_SEGMENTS: usize = 64;
+
+/// The day of a dump that is taken before the day is known.
+const NO_DAY: u32 = 0;
+
+/// Rows in an index, made durable by a journal.
+#[derive(Debug)]
+pub struct JournaledLedger {
+    store: Arc<Store>,
+    /// The upkeep that is under way, if it is.
+    upkeep: Mutex<Upkeep>,
+}
+
+#[derive(Debug)]
+struct Store {
+    dir: PathBuf,
+    index: SledLedger,
+    journal: Journal,
+    /// Held while a transaction goes to both.
+    order: Mutex<()>,
+    /// Why upkeep failed: nothing is taken after that.
+    failed: Mutex<Option<String>>,
+}
+
+#[derive(Debug, Default)]
+struct Upkeep {
+    running: Option<JoinHandle<()>>,
+    /// How much had been appended at the last checkpoint.
+    checkpoint_at: u64,
+    /// On which day the last dump was taken, once that is known.
+    dumped_on: Option<u32>,
+}
+
+impl JournaledLedger {
+    /// Opens the ledger in the directory `dir`, made if absent, and gives the index what the journal has beyond it.
+    ///
+    /// # Errors
+    /// When the index or the journal cannot be read, or what was acknowledged is missing from both.
+    pub fn open(dir: &Path) -> Result<Self, LedgerError> {
+        files::make_dir(dir)?;
+        move_first_index(dir)?;
+        let layout = Layout(dir);
+        let journal = Journal::open(layout.journal())?;
+        if !layout.index().exists() && layout.is_used()? {
+            return Err(LedgerError::Damaged("the index is missing: `idvault doctor --rebuild` makes it anew".to_owned()));
+        }
+        let index = SledLedger::open(&layout.index())?;
+        let mut position = position_of(&index)?;
+        if position == 0 && index.scan(&[]).next().is_some() {
+            // Rows from before there was a journal: they count as its first transaction, which only a dump can hold.
+            position = 1;
+        }
+        let last = journal.replay(position, |entry| apply(&index, entry.into_changes()))?;
+        let store = Store { dir: dir.to_owned(), index, journal, order: Mutex::default(), failed: Mutex::default() };
+        // The index has what the journal lost, which nobody acknowledged but a retry may be answered from.
+        if last < position {
+            store.dump(NO_DAY)?;
+        }
+        Ok(Self { store: Arc::new(store), upkeep: Mutex::default() })
+    }
+
+    /// Whether the index in the directory `dir` could be made anew: dump and journal are whole. Changes nothing.
+    ///
+    /// # Errors
+    /// When it could not.
+    pub fn check(dir: &Path) -> Result<(), LedgerError> {
+        Self::replay(&Layout(dir), |_| Ok(()))
+    }
+
+    /// Makes the index in the directory `dir` anew, from the last dump and the journal since. The ledger must not be open.
+    ///
+    /// # Errors
+    /// When dump or journal are not whole, or do not fit; the index that is there then stays as it is.
+    pub fn rebuild(dir: &Path) -> Result<u64, LedgerError> {
+        let layout = Layout(dir);
+        let draft = dir.join("index.new");
+        if draft.exists() {
+            fs::remove_dir_all(&draft)?;
+        }
+        let index = SledLedger::open(&draft)?;
+        Self::replay(&layout, |changes| apply(&index, changes))?;
+        index.sync(index.latest())?;
+        let rows = index.scan(&[]).count();
+        drop(index);
+        if layout.index().exists() {
+            fs::remove_dir_all(layout.index())?;
+        }
+        fs::rename(&draft, layout.index())?;
+        files::sync_parent(&layout.index())?;
+        Ok(u64::try_from(rows).unwrap_or(u64::MAX))
+    }
+
+    /// Gives all that an index is made of: the rows of the last dump, then what the journal has since.
+    fn replay(layout: &Layout, mut each: impl FnMut(Vec<Change>) -> Result<(), LedgerError>) -> Result<(), LedgerError> {
+        let mut position = 0;
+        if let Some(dump) = Dump::newest(&layout.dumps())? {
+            dump.read(&mut each)?;
+            position = dump.sequence;
+        }
+        Journal::open(layout.journal())?.replay(position, |entry| each(entry.into_changes())).map(drop)
+    }
+}
+
+impl Ledger for JournaledLedger {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.store.index.get(key)
+    }
+
+    fn scan(&self, prefix: &[u8]) -> Box<dyn Iterator<Item = Result<RawRow, LedgerError>> + '_> {
+        Box::new(self.store.index.scan(prefix).filter(|row| row.as_ref().map_or(true, |row| row.key != POSITION)))
+    }
+
+    fn scan_after(&self, prefix: &[u8], after: &[u8]) -> Box<dyn Iterator<Item = Result<RawRow, LedgerError>> + '_> {
+        self.store.index.scan_after(prefix, after)
+    }
+
+    fn apply(&self, transaction: Transaction) -> Result<Ticket, LedgerError> {
+        let store = &self.store;
+        if let Some(reason) = &*store.failed.lock() {
+            return Err(LedgerError::Engine(reason.clone()));
+        }
+        let changes = transaction.into_changes();
+        let _order = store.order.lock();
+        let (sequence, ticket) = store.journal.append(&changes)?;
+        apply(&store.index, Entry { sequence, changes }.into_changes())?;
+        Ok(ticket)
+    }
+
+    fn latest(&self) -> Ticket {
+        self.store.journal.latest()
+    }
+
+    fn sync(&self, ticket: Ticket) -> Result<(), LedgerError> {
+        Ok(self.store.journal.sync(ticket)?)
+    }
+
+    fn keep(&self, day: u32) -> Result<(), LedgerError> {
+        let mut upkeep = self.upkeep.lock();
+        if upkeep.running.as_ref().is_some_and(|running| !running.is_finished()) {
+            return Ok(());
+        }
+        let appended = self.store.journal.appended();
+        if upkeep.dumped_on.is_none() {
+            upkeep.dumped_on = self.store.last_dump()?.map(|dump| dump.day);
+        }
+        let is_due = appended.saturating_sub(upkeep.checkpoint_at) >= CHECKPOINT_BYTES;
+        let dump = upkeep.dumped_on != Some(day) || is_due && self.store.journal.count()? >= DUMP_SEGMENTS;
+        if !dump && !is_due {
+            return Ok(());
+        }
+        upkeep.checkpoint_at = appended;
+        if dump {
+            upkeep.dumped_on = Some(day);
+        }
+        let store = Arc::clone(&self.store);
+        upkeep.running = Some(std::thread::spawn(move || {
+            // A dump first: it lets the checkpoint let go of more.
+            let dumped = if dump { store.dump(day) } else { Ok(()) };
+            if let Err(error) = dumped.and_then(|()| store.checkpoint()) {
+                tracing::error!(%error, "the upkeep of the ledger failed");
+                *store.failed.lock() = Some(error.to_string());
+            }
+        }));
+        Ok(())
+    }
+}
+
+impl Drop for JournaledLedger {
+    fn drop(&mut self) {
+        if let Some(running) = self.upkeep.lock().running.take() {
+            // What it says it has said already.
+            running.join().unwrap_or_default();
+        }
+    }
+}
+
+impl Store {
+    /// Makes the index durable, and lets go of what nobody needs any more.
+    fn checkpoint(&self) -> Result<(), LedgerError> {
+        let position = self.settled();
+        self.index.sync(self.index.latest())?;
+        let dumped = self.last_dump()?.map_or(0, |dump| dump.sequence);
+        Ok(self.journal.forget(position.min(dumped))?)
+    }
+
+    /// The last dump. One that is damaged counts for nothing, and the next takes its place.
+    fn last_dump(&self) -> Result<Option<Dump>, LedgerError> {
+        match Dump::newest(&Layout(&self.dir).dumps()) {
+            Err(error @ LedgerError::Damaged(_)) => {
+                tracing::warn!(%error, "a dump cannot be used");
+                Ok(None)
+            }
+            found => found,
+        }
+    }
+
+    /// Takes a dump.
+    fn dump(&self, day: u32) -> Result<(), LedgerError> {
+        let position = self.settled();
+        let settle = || self.journal.sync(self.journal.latest());
+        Dump::take(&Layout(&self.dir).dumps(), (position, day), &self.index, settle)
+    }
+
+    /// The last transaction that both journal and index have.
+    fn settled(&self) -> u64 {
+        let _order = self.order.lock();
+        self.journal.last()
+    }
+}
+
+/// Where things are in a ledger's directory.
+struct Layout<'a>(&'a Path);
+
+impl Layout<'_> {
+    fn index(&self) -> PathBuf {
+        self.0.join("index")
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.0.join("journal")
+    }
+
+    fn dumps(&self) -> PathBuf {
+        self.0.join("dump")
+    }
+
+    /// Whether transactions were ever taken.
+    fn is_used(&self) -> Result<bool, LedgerError> {
+        Ok(fs::read_dir(self.journal())?.next().is_some() || Dump::newest(&self.dumps())?.is_some())
+    }
+}
+
+impl Entry {
+    /// Its changes, and the index's new position.
+    fn into_changes(self) -> Vec<Change> {
+        let Self { sequence, mut changes } = self;
+        changes.push(Change { key: POSITION.to_vec(), value: Some(sequence.to_be_bytes().to_vec()) });
+        changes
+    }
+}
+
+fn apply(index: &SledLedger, changes: Vec<Change>) -> Result<(), LedgerError> {
+    index.apply(changes.into()).map(|_| ())
+}
+
+fn position_of(index: &SledLedger) -> Result<u64, LedgerError> {
+    let position = index.get(POSITION)?.map(|value| value.try_into().map(u64::from_be_bytes));
+    position.transpose().map_err(|_| LedgerError::Damaged("the position of the index".to_owned())).map(Option::unwrap_or_default)
+}
+
+/// Moves the index of a vault from before there was a journal to its place; one that was cut short goes on.
+fn move_first_index(dir: &Path) -> io::Result<()> {
+    let draft = dir.join("index.moving");
+    if !dir.join("db").exists() && !draft.exists() {
+        return Ok(());
+    }
+    files::make_dir(&draft)?;
+    for entry in fs::read_dir(dir)? {
+        let (name, path) = {
+            let entry = entry?;
+            (entry.file_name(), entry.path())
+        };
+        let text = name.to_string_lossy();
+        if ["conf", "db", "blobs"].contains(&text.as_ref()) || text.starts_with("snap.") {
+            fs::rename(path, draft.join(name))?;
+        }
+    }
+    files::sync_parent(&draft.join("db"))?;
+    fs::rename(&draft, dir.join("index"))?;
+    files::sync_parent(&draft)
+}
+
+#[cfg(test)]
+mod tests;

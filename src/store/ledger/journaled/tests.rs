@@ -1,0 +1,187 @@
+//! Whatever becomes of the index, the ledger is what was acknowledged: against a plain map.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn rows(ledger: &JournaledLedger) -> Map {
+    ledger.scan(&[]).map(|row| row.map(|row| (row.key, row.value)).unwrap()).collect()
+}
+
+/// What happens to a ledger.
+#[derive(Debug, Clone)]
+enum Deed {
+    Change(Vec<(u8, Option<u8>)>),
+    Checkpoint,
+    Dump,
+    Reopen,
+    LoseIndex,
+}
+
+fn deeds() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        12 => prop::collection::vec((0_u8..12, any::<Option<u8>>()), 1..5).prop_map(Deed::Change),
+        1 => Just(Deed::Checkpoint),
+        1 => Just(Deed::Dump),
+        1 => Just(Deed::Reopen),
+        1 => Just(Deed::LoseIndex),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn the_ledger_is_a_map(deeds in prop::collection::vec(deeds(), 1..60)) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut map = Map::new();
+        let mut ledger = JournaledLedger::open(dir.path()).unwrap();
+        for deed in deeds {
+            match deed {
+                Deed::Change(changes) => {
+                    let mut transaction = Transaction::default();
+                    for (key, value) in changes {
+                        let key = vec![b'R', key];
+                        if let Some(value) = value {
+                            map.insert(key.clone(), vec![value]);
+                            transaction.put(key, vec![value]);
+                        } else {
+                            map.remove(&key);
+                            transaction.remove(key);
+                        }
+                    }
+                    ledger.sync(ledger.apply(transaction).unwrap()).unwrap();
+                }
+                Deed::Checkpoint => ledger.store.checkpoint().unwrap(),
+                Deed::Dump => ledger.store.dump(NO_DAY).unwrap(),
+                Deed::Reopen => {
+                    drop(ledger);
+                    ledger = JournaledLedger::open(dir.path()).unwrap();
+                }
+                Deed::LoseIndex => {
+                    drop(ledger);
+                    fs::remove_dir_all(dir.path().join("index")).unwrap();
+                    if Layout(dir.path()).is_used().unwrap() {
+                        prop_assert!(matches!(JournaledLedger::open(dir.path()), Err(LedgerError::Damaged(_))));
+                        JournaledLedger::rebuild(dir.path()).unwrap();
+                    }
+                    ledger = JournaledLedger::open(dir.path()).unwrap();
+                }
+            }
+            prop_assert_eq!(rows(&ledger), map.clone());
+        }
+    }
+}
+
+/// A ledger with one row more with each transaction, and how it was after each.
+fn grown(dir: &Path, count: u8) -> JournaledLedger {
+    let ledger = JournaledLedger::open(dir).unwrap();
+    for number in 0..count {
+        let mut transaction = Transaction::default();
+        transaction.put(vec![b'R', number], vec![number]);
+        ledger.sync(ledger.apply(transaction).unwrap()).unwrap();
+    }
+    ledger
+}
+
+#[test]
+fn an_index_that_is_ahead_of_the_journal_is_kept_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(grown(dir.path(), 5));
+    // As power loss may leave it: the index has what the journal lost.
+    let segment = dir.path().join("journal/00000000000000000001.journal");
+    let bytes = fs::read(&segment).unwrap();
+    fs::write(&segment, &bytes[..bytes.len() / 2]).unwrap();
+    let ledger = JournaledLedger::open(dir.path()).unwrap();
+    assert_eq!(rows(&ledger).len(), 5);
+    let mut transaction = Transaction::default();
+    transaction.put(b"R9".to_vec(), vec![9]);
+    ledger.sync(ledger.apply(transaction).unwrap()).unwrap();
+    let before = rows(&ledger);
+    drop(ledger);
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
+    JournaledLedger::rebuild(dir.path()).unwrap();
+    assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()), before);
+}
+
+#[test]
+fn rows_from_before_there_was_a_journal_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = SledLedger::open(dir.path()).unwrap();
+    let mut transaction = Transaction::default();
+    transaction.put(b"R1".to_vec(), vec![1]);
+    first.sync(first.apply(transaction).unwrap()).unwrap();
+    drop(first);
+    let ledger = grown(dir.path(), 2);
+    assert_eq!(rows(&ledger).len(), 3);
+    drop(ledger);
+    // Moving the index was cut short.
+    fs::rename(dir.path().join("index"), dir.path().join("index.moving")).unwrap();
+    fs::rename(dir.path().join("index.moving/conf"), dir.path().join("conf")).unwrap();
+    assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()).len(), 3);
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
+    JournaledLedger::rebuild(dir.path()).unwrap();
+    assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()).len(), 3);
+}
+
+#[test]
+fn a_dump_that_is_not_whole_is_refused_and_the_index_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = grown(dir.path(), 9);
+    ledger.store.dump(NO_DAY).unwrap();
+    drop(ledger);
+    let path = fs::read_dir(dir.path().join("dump")).unwrap().next().unwrap().unwrap().path();
+    let bytes = fs::read(&path).unwrap();
+    for at in (0..12).chain(16..bytes.len()) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        fs::write(&path, &changed).unwrap();
+        assert!(JournaledLedger::rebuild(dir.path()).is_err(), "byte {at}");
+        fs::write(&path, &bytes[..at]).unwrap();
+        assert!(JournaledLedger::rebuild(dir.path()).is_err(), "cut at {at}");
+    }
+    let ledger = JournaledLedger::open(dir.path()).unwrap();
+    assert_eq!(rows(&ledger).len(), 9);
+    // The next day has a whole one again.
+    ledger.keep(1).unwrap();
+    ledger.upkeep.lock().running.take().unwrap().join().unwrap();
+    drop(ledger);
+    JournaledLedger::rebuild(dir.path()).unwrap();
+    assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()).len(), 9);
+}
+
+#[test]
+fn a_dump_is_taken_once_a_day_whenever_the_vault_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    for (day, taken) in [(7, true), (7, false), (8, true), (8, false)] {
+        let ledger = grown(dir.path(), 1);
+        ledger.keep(day).unwrap();
+        let running = ledger.upkeep.lock().running.take();
+        assert_eq!(running.is_some(), taken, "day {day}");
+        running.map_or(Ok(()), JoinHandle::join).unwrap();
+        assert_eq!(Dump::newest(&Layout(dir.path()).dumps()).unwrap().unwrap().day, day);
+    }
+}
+
+#[test]
+fn upkeep_lets_segments_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = grown(dir.path(), 1);
+    for day in [1, 1, 2] {
+        for _ in 0..9 {
+            let mut transaction = Transaction::default();
+            transaction.put(b"large".to_vec(), vec![7; 4 << 20]);
+            ledger.sync(ledger.apply(transaction).unwrap()).unwrap();
+        }
+        ledger.keep(day).unwrap();
+        ledger.upkeep.lock().running.take().unwrap().join().unwrap();
+    }
+    assert!(ledger.store.journal.count().unwrap() <= 2);
+    drop(ledger);
+    JournaledLedger::rebuild(dir.path()).unwrap();
+    assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()).len(), 2);
+}
