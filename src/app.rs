@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tonic::transport::Server;
+use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
+use tonic::transport::{self, Server};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -76,7 +77,7 @@ pub enum RunError {
     Stopped(String),
     /// The transport failed.
     #[error("the transport: {0}")]
-    Transport(#[from] tonic::transport::Error),
+    Transport(#[from] transport::Error),
 }
 
 /// What is said on the command line rather than in the configuration.
@@ -166,21 +167,7 @@ impl App {
         }
         let (drain, mut draining) = watch::channel(false);
         let drained = async move { drop(draining.wait_for(|draining| *draining).await) };
-        let server = Server::builder()
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_frame_size(FRAME)
-            .max_concurrent_streams(MAX_STREAMS)
-            .max_connection_age(MAX_CONNECTION_AGE)
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .layer(rpc::whole_requests())
-            .add_routes(routes);
-        let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
-        let mut server = match self.tls {
-            Some(tls) => tokio::spawn(server.serve_with_incoming_shutdown(rpc::connections(incoming, tls), drained)),
-            None => tokio::spawn(server.serve_with_incoming_shutdown(incoming, drained)),
-        };
+        let mut server = tokio::spawn(serve(routes, self.listener, self.tls, drained));
         // Until the keeper has looked at the clock.
         reporter.set_service_status("", ServingStatus::NotServing).await;
         let (said, health) = watch::channel(false);
@@ -204,6 +191,33 @@ impl App {
             Some(reason) => Err(RunError::Stopped(reason.to_owned())),
             None => Ok(()),
         }
+    }
+}
+
+/// Serves these services over the transport of a vault, until `drained` is done and all calls have ended.
+///
+/// # Errors
+/// When the transport fails.
+pub async fn serve(
+    routes: Routes,
+    listener: TcpListener,
+    tls: Option<Arc<tls::Server>>,
+    drained: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), transport::Error> {
+    let server = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_connection_age(MAX_CONNECTION_AGE)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .layer(rpc::whole_requests())
+        .add_routes(routes);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    match tls {
+        Some(tls) => server.serve_with_incoming_shutdown(rpc::connections(incoming, tls), drained).await,
+        None => server.serve_with_incoming_shutdown(incoming, drained).await,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0, 64 (usage or configuration), 70 (refused to go on), 75 (try again).
 
+mod bench;
 mod client;
 mod consent;
 mod demo;
@@ -50,8 +51,11 @@ struct Cli {
 enum Command {
     /// Serve a vault.
     Serve(serve::Arguments),
-    /// Look at what `serve` would meet on this machine; writes nothing.
+    /// Look at what `serve` would meet on this machine, and at what is stored.
     Doctor(doctor::Arguments),
+    /// Measure a vault on this machine, beside its unprotected twin.
+    #[command(subcommand)]
+    Bench(bench::Action),
     /// Show the whole story on real images, in a temporary vault.
     Demo(demo::Arguments),
     /// Make a certificate authority and everybody's certificates, for trials.
@@ -108,6 +112,7 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Doctor(arguments) => told(doctor::run(&arguments)),
+            Command::Bench(action) => told(bench::run(action).await),
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::DevCerts(arguments) => told(dev_certs::run(&arguments)),
             Command::Tenant(action) => told(tenant::run(action).await),

@@ -206,6 +206,33 @@ fn everything_else_is_done_by_hand_too() {
 }
 
 #[test]
+fn a_bench_tells_both_sides_and_leaves_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let script = "
+        # So short a bench says nothing, and may find the twin slower: 70.
+        idvault bench io --seconds 0.01 --clients 2 --largest 70000 --json > bench.json || test $? = 70
+        ls
+        touch root.cell
+        if idvault bench io; then exit 1; fi
+        trap - EXIT
+    ";
+    let said = run(home.path(), script);
+    assert!(said.contains("holds a vault") && !said.contains("idvault-bench-"), "{said}");
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(home.path().join("bench.json")).unwrap()).unwrap();
+    assert!(report["machine"]["cpus"].as_u64().unwrap() > 0);
+    let lines = report["lines"].as_array().unwrap();
+    assert_eq!(lines.iter().map(|line| line["name"].as_str().unwrap()).collect::<Vec<_>>(), ["upload", "fetch"]);
+    for line in lines {
+        let number = |field: &str| line[field].as_f64().unwrap();
+        assert!(number("value") > 0.0 && number("reference") > 0.0 && number("ratio") > 0.0);
+        assert_eq!(line["unit"], "MB/s");
+        assert!(
+            line["interval"][0].as_f64().unwrap() <= number("ratio") && number("ratio") <= line["interval"][1].as_f64().unwrap()
+        );
+    }
+}
+
+#[test]
 fn the_quick_start_leads_to_an_image_over_tls() {
     use std::os::unix::fs::PermissionsExt;
     let home = copy_for_tls();
