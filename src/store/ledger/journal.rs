@@ -52,6 +52,9 @@ struct Tail {
     segment: Option<Segment>,
     /// Bytes appended since the journal was opened.
     appended: u64,
+    /// Whether an append failed. What came before it may be in a segment that cannot be synced any more, so nothing is taken and
+    /// nothing is said to be durable after that.
+    failed: bool,
 }
 
 /// The segment that is being written.
@@ -74,7 +77,7 @@ impl Journal {
     /// The journal in the directory `dir`, made if absent. [`Journal::replay`] comes before the first [`Journal::append`].
     pub(super) fn open(dir: PathBuf) -> io::Result<Self> {
         files::make_dir(&dir)?;
-        let tail = Tail { next: 1, segment: None, appended: 0 };
+        let tail = Tail { next: 1, segment: None, appended: 0, failed: false };
         Ok(Self { dir, tail: Mutex::new(tail), group: Group::default(), durable: AtomicU64::new(0) })
     }
 
@@ -124,6 +127,9 @@ impl Journal {
         let mut frame = vec![0; HEADER_LEN];
         changes::encode(changes, &mut frame);
         let mut tail = self.tail.lock();
+        tail.check()?;
+        // Until all is done.
+        tail.failed = true;
         seal(&mut frame, tail.next, self.durable.load(Ordering::Acquire));
         let length = u64::try_from(frame.len()).unwrap_or(u64::MAX);
         let segment = match tail.segment.take() {
@@ -139,6 +145,7 @@ impl Journal {
         tail.appended = tail.appended.saturating_add(length);
         let sequence = tail.next;
         tail.next = sequence.saturating_add(1);
+        tail.failed = false;
         Ok((sequence, self.group.wrote()))
     }
 
@@ -161,6 +168,7 @@ impl Journal {
     pub(super) fn sync(&self, ticket: Ticket) -> io::Result<()> {
         self.group.make_durable(ticket, || {
             let tail = self.tail.lock();
+            tail.check()?;
             let (last, file) = (tail.next.saturating_sub(1), tail.segment.as_ref().map(|segment| Arc::clone(&segment.file)));
             drop(tail);
             file.map_or(Ok(()), |file| file.sync_data())?;
@@ -208,6 +216,12 @@ impl Journal {
 
     fn path(&self, first: u64) -> PathBuf {
         self.dir.join(format!("{first:020}.journal"))
+    }
+}
+
+impl Tail {
+    fn check(&self) -> io::Result<()> {
+        if self.failed { Err(io::Error::other("an earlier append to the journal failed")) } else { Ok(()) }
     }
 }
 

@@ -82,6 +82,23 @@ fn a_large_transaction_is_one_and_segments_follow_each_other() {
     assert!(matches!(values(&journal, 0), Err(LedgerError::Damaged(_))), "a segment is missing");
 }
 
+#[test]
+fn what_came_before_an_append_that_failed_is_not_said_to_be_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(&dir);
+    values(&journal, 0).unwrap();
+    let (_, ticket) = journal.append(&[change(b"key", b"a")]).unwrap();
+    // A file that cannot be written stands for a disk that is full.
+    let file = Arc::new(File::open(journal.path(1)).unwrap());
+    let whole = std::mem::replace(&mut journal.tail.lock().segment.as_mut().unwrap().file, file);
+    journal.append(&[change(b"key", b"b")]).unwrap_err();
+    journal.sync(ticket).unwrap_err();
+    // Nor does it go on in a new segment, with the old one not synced.
+    journal.append(&[change(b"key", b"c")]).unwrap_err();
+    drop(whole);
+    assert_eq!(values(&open(&dir), 0).unwrap(), [b"a"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
