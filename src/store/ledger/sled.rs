@@ -3,7 +3,8 @@
 //! sled's flush is no barrier against power loss: on Linux it calls `sync_file_range`, which writes neither the file's
 //! metadata nor the device's cache. So a sync here is sled's flush and then an fsync of its file `db`.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::ops::Bound;
 use std::path::Path;
 use std::time::Duration;
@@ -37,6 +38,7 @@ impl SledLedger {
     /// When sled cannot open its files.
     pub fn open(dir: &Path) -> Result<Self, LedgerError> {
         // No flushing of its own: every transaction that matters is synced by whoever answers for it.
+        remove_drafts(dir)?;
         let config = ::sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).segment_size(SEGMENT_BYTES);
         let db = open_patiently(&config.flush_every_ms(None))?;
         db.flush()?;
@@ -46,6 +48,21 @@ impl SledLedger {
         crate::files::sync_parent(dir)?;
         Ok(Self { db, file, group: Group::default() })
     }
+}
+
+/// Removes snapshots that a crash cut short: sled would take one for the latest, and refuse to open. The one before is still there.
+fn remove_drafts(dir: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "generating") {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Opens sled's files. Its threads let go of them a moment after a ledger of this process was dropped; that nobody else has them,
@@ -145,5 +162,17 @@ mod tests {
         assert_eq!(ledger.get(b"c").unwrap(), None);
         let after: Vec<_> = ledger.scan_after(b"b", b"b1").map(|row| row.unwrap().key).collect();
         assert_eq!(after, [b"b2", b"b3"]);
+    }
+    #[test]
+    fn a_snapshot_that_a_crash_cut_short_is_not_in_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..3 {
+            let ledger = SledLedger::open(dir.path()).unwrap();
+            assert_eq!(ledger.scan(b"").count(), number);
+            ledger.sync(ledger.apply(transaction(&[(&[u8::try_from(number).unwrap()], Some(b"1"))])).unwrap()).unwrap();
+            drop(ledger);
+            // As a kill while sled opens may leave it.
+            fs::write(dir.path().join("snap.0000010000000000.generating"), b"half").unwrap();
+        }
     }
 }
