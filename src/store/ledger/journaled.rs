@@ -119,12 +119,15 @@ impl JournaledLedger {
 
     /// Gives all that an index is made of: the rows of the last dump, then what the journal has since.
     fn replay(layout: &Layout, mut each: impl FnMut(Vec<Change>) -> Result<(), LedgerError>) -> Result<(), LedgerError> {
-        let mut position = 0;
-        if let Some(dump) = Dump::newest(&layout.dumps())? {
-            dump.read(&mut each)?;
-            position = dump.sequence;
+        let (dump, journal) = (Dump::newest(&layout.dumps())?, Journal::open(layout.journal())?);
+        if dump.is_none() && journal.count()? == 0 {
+            // Rows from before there was a journal may be in the index alone.
+            return Err(LedgerError::Damaged("there is neither a dump nor a journal".to_owned()));
         }
-        Journal::open(layout.journal())?.replay(position, |entry| each(entry.into_changes())).map(drop)
+        if let Some(dump) = &dump {
+            dump.read(&mut each)?;
+        }
+        journal.replay(dump.map_or(0, |dump| dump.sequence), |entry| each(entry.into_changes())).map(drop)
     }
 }
 

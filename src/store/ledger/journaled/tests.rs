@@ -129,6 +129,20 @@ fn rows_from_before_there_was_a_journal_stay() {
 }
 
 #[test]
+fn an_index_of_which_there_is_neither_dump_nor_journal_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = SledLedger::open(&dir.path().join("index")).unwrap();
+    let mut transaction = Transaction::default();
+    transaction.put(b"R1".to_vec(), vec![1]);
+    index.sync(index.apply(transaction).unwrap()).unwrap();
+    drop(index);
+    // As a vault of the first version is when there was no room for its first dump.
+    assert!(matches!(JournaledLedger::check(dir.path()), Err(LedgerError::Damaged(_))));
+    assert!(matches!(JournaledLedger::rebuild(dir.path()), Err(LedgerError::Damaged(_))));
+    assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()).len(), 1);
+}
+
+#[test]
 fn a_dump_that_is_not_whole_is_refused_and_the_index_stays() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = grown(dir.path(), 9);
