@@ -281,7 +281,8 @@ fn position_of(index: &SledLedger) -> Result<u64, LedgerError> {
 /// Moves the index of a vault from before there was a journal to its place; one that was cut short goes on.
 fn move_first_index(dir: &Path) -> io::Result<()> {
     let draft = dir.join("index.moving");
-    if !dir.join("db").exists() && !draft.exists() {
+    // What lies beside an index came later: an older version opened the vault, found nothing and refused it.
+    if dir.join("index").exists() || !dir.join("db").exists() && !draft.exists() {
         return Ok(());
     }
     files::make_dir(&draft)?;

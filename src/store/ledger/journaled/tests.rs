@@ -143,6 +143,15 @@ fn an_index_of_which_there_is_neither_dump_nor_journal_stays() {
 }
 
 #[test]
+fn what_an_older_version_left_beside_the_index_is_not_in_the_way() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(grown(dir.path(), 3));
+    // The first version opened the vault by mistake, found nothing and refused it.
+    drop(SledLedger::open(dir.path()).unwrap());
+    assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()).len(), 3);
+}
+
+#[test]
 fn a_dump_that_is_not_whole_is_refused_and_the_index_stays() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = grown(dir.path(), 9);
