@@ -71,6 +71,14 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_parent(path)
 }
 
+/// Which boot of the machine this is: what was written in an earlier one and not synced may be lost.
+///
+/// # Errors
+/// When the kernel does not say it.
+pub fn boot_id() -> io::Result<Vec<u8>> {
+    fs::read("/proc/sys/kernel/random/boot_id")
+}
+
 /// Takes the exclusive lock of the file at `path`, for as long as the returned file is open.
 ///
 /// # Errors

@@ -2,7 +2,8 @@
 //!
 //! A transaction goes to the journal, then to the index, under one lock, so that both have the same order. It is durable when the
 //! journal is synced; the index is never waited for. With each transaction the index keeps that transaction's sequence, so a start
-//! knows from where to replay. When much was appended, a checkpoint makes the index durable and lets segments go that it and the last
+//! knows from where to replay. That holds for what the kernel still has. After power loss sled's file may lack pages in its midst, and
+//! sled passes over them: an index that was open then is made anew. When much was appended, a checkpoint makes the index durable and lets segments go that it and the last
 //! dump make needless. From the dump and the journal since, an index that is lost is made anew.
 
 use std::fs;
@@ -68,6 +69,12 @@ impl JournaledLedger {
         move_first_index(dir)?;
         let layout = Layout(dir);
         let journal = Journal::open(layout.journal())?;
+        let (boot, opened_in) = (files::boot_id()?, layout.opened_in()?);
+        if opened_in.is_some_and(|before| before != boot) && layout.is_used()? {
+            tracing::warn!("the machine went down while the ledger was open: its index is made anew");
+            Self::rebuild(dir)?;
+        }
+        files::replace(&layout.running(), &boot)?;
         if !layout.index().exists() && layout.is_used()? {
             return Err(LedgerError::Damaged("the index is missing: `idvault doctor --rebuild` makes it anew".to_owned()));
         }
@@ -201,6 +208,12 @@ impl Drop for JournaledLedger {
             // What it says it has said already.
             running.join().unwrap_or_default();
         }
+        let Store { dir, index, .. } = &*self.store;
+        let running = Layout(dir).running();
+        // An index that is not whole is made anew, if the machine goes down before it is opened again.
+        if let Err(error) = index.sync(index.latest()).and_then(|()| Ok(fs::remove_file(&running)?)) {
+            tracing::warn!(%error, "the index of the ledger was not closed");
+        }
     }
 }
 
@@ -252,6 +265,19 @@ impl Layout<'_> {
 
     fn dumps(&self) -> PathBuf {
         self.0.join("dump")
+    }
+
+    /// There while the index is open: in which boot it was opened.
+    fn running(&self) -> PathBuf {
+        self.0.join("running")
+    }
+
+    /// In which boot the index was opened, if it was not closed since.
+    fn opened_in(&self) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.running()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            boot => boot.map(Some),
+        }
     }
 
     /// Whether transactions were ever taken.
