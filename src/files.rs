@@ -1,7 +1,7 @@
 //! The few things about files that durability needs and `std` does not say in one word.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -55,6 +55,19 @@ pub fn write_and_verify(file: &File, bytes: &[u8], offset: u64) -> io::Result<()
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidData, "the medium gave back other bytes than were written"))
     }
+}
+
+/// Syncs the file at `path` and reads it past the page cache, which may have what a failed sync of another run never wrote.
+///
+/// # Errors
+/// When syncing or reading fails.
+pub fn read_medium(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.sync_data()?;
+    rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Replaces the file at `path` by one with these bytes, durably and all at once.

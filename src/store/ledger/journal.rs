@@ -52,8 +52,8 @@ struct Tail {
     segment: Option<Segment>,
     /// Bytes appended since the journal was opened.
     appended: u64,
-    /// Whether an append failed. What came before it may be in a segment that cannot be synced any more, so nothing is taken and
-    /// nothing is said to be durable after that.
+    /// Whether an append or a sync failed. What came before it may be in a segment that cannot be synced any more, so nothing is
+    /// taken and nothing is said to be durable after that.
     failed: bool,
 }
 
@@ -101,7 +101,7 @@ impl Journal {
             if *first != next {
                 return Err(LedgerError::Damaged(format!("the journal has no whole transaction {next}")));
             }
-            let segment = fs::read(self.path(*first))?;
+            let segment = files::read_medium(&self.path(*first))?;
             let mut rest = segment.as_slice();
             while let Some((entry, behind)) = read_frame(rest, next) {
                 if next > position {
@@ -113,8 +113,6 @@ impl Journal {
                 return Err(LedgerError::Damaged(format!("the journal has no whole transaction {next}")));
             }
         }
-        // What a run that crashed did not sync lies in the page cache, and counts as durable from here on.
-        firsts.last().map_or(Ok(()), |last| File::open(self.path(*last))?.sync_data())?;
         let mut tail = self.tail.lock();
         tail.next = next.max(position.saturating_add(1));
         self.durable.store(tail.next.saturating_sub(1), Ordering::Release);
@@ -171,7 +169,7 @@ impl Journal {
             tail.check()?;
             let (last, file) = (tail.next.saturating_sub(1), tail.segment.as_ref().map(|segment| Arc::clone(&segment.file)));
             drop(tail);
-            file.map_or(Ok(()), |file| file.sync_data())?;
+            file.map_or(Ok(()), |file| file.sync_data()).inspect_err(|_| self.tail.lock().failed = true)?;
             self.durable.fetch_max(last, Ordering::AcqRel);
             Ok(())
         })
@@ -221,7 +219,7 @@ impl Journal {
 
 impl Tail {
     fn check(&self) -> io::Result<()> {
-        if self.failed { Err(io::Error::other("an earlier append to the journal failed")) } else { Ok(()) }
+        if self.failed { Err(io::Error::other("an earlier write of the journal failed")) } else { Ok(()) }
     }
 }
 

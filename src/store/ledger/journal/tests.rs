@@ -99,6 +99,19 @@ fn what_came_before_an_append_that_failed_is_not_said_to_be_durable() {
     assert_eq!(values(&open(&dir), 0).unwrap(), [b"a"]);
 }
 
+#[test]
+fn nothing_is_taken_after_a_sync_that_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(&dir);
+    values(&journal, 0).unwrap();
+    let (_, ticket) = journal.append(&[change(b"key", b"a")]).unwrap();
+    // Takes all and cannot be synced.
+    let file = Arc::new(files::open_rw(std::path::Path::new("/dev/null")).unwrap());
+    journal.tail.lock().segment.as_mut().unwrap().file = file;
+    journal.sync(ticket).unwrap_err();
+    journal.append(&[change(b"key", b"b")]).unwrap_err();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
