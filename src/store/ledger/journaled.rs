@@ -20,6 +20,7 @@ use super::sled::SledLedger;
 use super::{Change, Ledger, LedgerError, RawRow, Transaction};
 use crate::files;
 use crate::store::group::Ticket;
+use crate::store::volume::RESERVE;
 
 /// Under this key the index keeps the sequence of the last transaction that it has.
 const POSITION: &[u8] = b"\0";
@@ -153,9 +154,7 @@ impl Ledger for JournaledLedger {
 
     fn apply(&self, transaction: Transaction) -> Result<Ticket, LedgerError> {
         let store = &self.store;
-        if let Some(reason) = &*store.failed.lock() {
-            return Err(LedgerError::Engine(reason.clone()));
-        }
+        store.check()?;
         let changes = transaction.into_changes();
         let _order = store.order.lock();
         let (sequence, ticket) = store.journal.append(&changes)?;
@@ -192,7 +191,7 @@ impl Ledger for JournaledLedger {
         let store = Arc::clone(&self.store);
         upkeep.running = Some(std::thread::spawn(move || {
             // A dump first: it lets the checkpoint let go of more.
-            let dumped = if dump { store.dump(day) } else { Ok(()) };
+            let dumped = if dump { store.dump_if_it_fits(day) } else { Ok(()) };
             if let Err(error) = dumped.and_then(|()| store.checkpoint()) {
                 tracing::error!(%error, "the upkeep of the ledger failed");
                 *store.failed.lock() = Some(error.to_string());
@@ -235,6 +234,23 @@ impl Store {
             }
             found => found,
         }
+    }
+
+    /// Refuses to go on after upkeep failed.
+    fn check(&self) -> Result<(), LedgerError> {
+        self.failed.lock().as_ref().map_or(Ok(()), |reason| Err(LedgerError::Engine(reason.clone())))
+    }
+
+    /// Takes a dump, unless it could take the room that destruction needs on a disk that is nearly full.
+    fn dump_if_it_fits(&self, day: u32) -> Result<(), LedgerError> {
+        let disk = rustix::fs::statvfs(&self.dir).map_err(io::Error::from)?;
+        // The index has every row, and more.
+        let wanted = fs::metadata(Layout(&self.dir).index().join("db"))?.len().saturating_add(RESERVE);
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < wanted {
+            tracing::warn!(bytes = wanted, "no dump of the ledger is taken: the disk has not so much room");
+            return Ok(());
+        }
+        self.dump(day)
     }
 
     /// Takes a dump.

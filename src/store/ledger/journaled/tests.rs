@@ -250,3 +250,17 @@ fn upkeep_lets_segments_go() {
     JournaledLedger::rebuild(dir.path()).unwrap();
     assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()).len(), 2);
 }
+
+#[test]
+fn no_dump_takes_the_last_room_of_a_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = grown(dir.path(), 1);
+    // An index of 15 TiB, of which nothing is there.
+    files::open_rw(&dir.path().join("index/db")).unwrap().set_len(15 << 40).unwrap();
+    for day in [1, 2] {
+        ledger.keep(day).unwrap();
+        ledger.upkeep.lock().running.take().unwrap().join().unwrap();
+        assert_eq!(Dump::newest(&Layout(dir.path()).dumps()).unwrap(), None);
+    }
+    ledger.apply(Transaction::default()).unwrap();
+}
