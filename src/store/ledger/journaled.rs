@@ -171,6 +171,7 @@ impl Ledger for JournaledLedger {
     }
 
     fn keep(&self, day: u32) -> Result<(), LedgerError> {
+        self.store.check()?;
         let mut upkeep = self.upkeep.lock();
         if upkeep.running.as_ref().is_some_and(|running| !running.is_finished()) {
             return Ok(());

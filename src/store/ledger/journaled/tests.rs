@@ -264,3 +264,12 @@ fn no_dump_takes_the_last_room_of_a_disk() {
     }
     ledger.apply(Transaction::default()).unwrap();
 }
+
+#[test]
+fn upkeep_that_failed_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = grown(dir.path(), 1);
+    *ledger.store.failed.lock() = Some("EIO".to_owned());
+    ledger.keep(1).unwrap_err();
+    ledger.apply(Transaction::default()).unwrap_err();
+}
