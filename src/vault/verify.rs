@@ -51,8 +51,8 @@ pub enum Damage {
     Journal(String),
 }
 
-/// Looks at everything that a vault stores. The vault must not be running; of its files only the index and the keyring are
-/// touched, as by a start: what a commit left half done is settled.
+/// Looks at everything that a vault stores. The vault must not be running; of its files only the ledger and the keyring are
+/// touched, as by a start: what a commit or a crash left half done is settled.
 ///
 /// # Errors
 /// When the vault cannot be opened so far that one could look.

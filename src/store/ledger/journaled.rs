@@ -87,14 +87,15 @@ impl JournaledLedger {
         }
         let last = journal.replay(position, |entry| apply(&index, entry.into_changes()))?;
         let store = Store { dir: dir.to_owned(), index, journal, order: Mutex::default(), failed: Mutex::default() };
-        // The index has what the journal lost, which nobody acknowledged but a retry may be answered from.
+        // The index has what the journal has not: rows from before there was one, or what it lost and nobody acknowledged, but a
+        // retry may be answered from.
         if last < position {
             store.dump(NO_DAY)?;
         }
         Ok(Self { store: Arc::new(store), upkeep: Mutex::default() })
     }
 
-    /// Whether the index in the directory `dir` could be made anew: dump and journal are whole. Changes nothing.
+    /// Whether the index in the directory `dir` could be made anew: dump and journal are whole. Changes no file.
     ///
     /// # Errors
     /// When it could not.
@@ -115,14 +116,14 @@ impl JournaledLedger {
         let index = SledLedger::open(&draft)?;
         Self::replay(&layout, |changes| apply(&index, changes))?;
         index.sync(index.latest())?;
-        let rows = index.scan(&[]).count();
+        let rows = index.scan(&[]).try_fold(0_u64, |rows, row| row.map(|_| rows.saturating_add(1)))?;
         drop(index);
         if layout.index().exists() {
             fs::remove_dir_all(layout.index())?;
         }
         fs::rename(&draft, layout.index())?;
         files::sync_parent(&layout.index())?;
-        Ok(u64::try_from(rows).unwrap_or(u64::MAX))
+        Ok(rows)
     }
 
     /// Gives all that an index is made of: the rows of the last dump, then what the journal has since.
