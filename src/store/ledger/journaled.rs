@@ -129,9 +129,10 @@ impl JournaledLedger {
     /// Gives all that an index is made of: the rows of the last dump, then what the journal has since.
     fn replay(layout: &Layout, mut each: impl FnMut(Vec<Change>) -> Result<(), LedgerError>) -> Result<(), LedgerError> {
         let (dump, journal) = (Dump::newest(&layout.dumps())?, Journal::open(layout.journal())?);
-        if dump.is_none() && journal.count()? == 0 {
-            // Rows from before there was a journal may be in the index alone.
-            return Err(LedgerError::Damaged("there is neither a dump nor a journal".to_owned()));
+        // Rows from before there was a journal may be in the index alone, until a dump has them as the first transaction. After that
+        // there is a journal, and what is lost with it may be in the index alone.
+        if journal.count()? == 0 && dump.as_ref().is_none_or(|dump| dump.sequence > 1) {
+            return Err(LedgerError::Damaged("the journal is missing".to_owned()));
         }
         if let Some(dump) = &dump {
             dump.read(&mut each)?;

@@ -185,6 +185,19 @@ fn an_index_of_which_there_is_neither_dump_nor_journal_stays() {
 }
 
 #[test]
+fn an_index_of_which_the_journal_is_lost_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = grown(dir.path(), 3);
+    ledger.store.dump(NO_DAY).unwrap();
+    drop(ledger);
+    drop(grown(dir.path(), 5));
+    fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    // What came after the dump is in the index alone.
+    assert!(matches!(JournaledLedger::rebuild(dir.path()), Err(LedgerError::Damaged(_))));
+    assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()).len(), 5);
+}
+
+#[test]
 fn what_an_older_version_left_beside_the_index_is_not_in_the_way() {
     let dir = tempfile::tempdir().unwrap();
     drop(grown(dir.path(), 3));
