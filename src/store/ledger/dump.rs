@@ -24,6 +24,8 @@ const MAGIC: [u8; 4] = *b"IVD1";
 const HEADER_LEN: usize = 16;
 /// A block is closed when its rows have so many bytes.
 const BLOCK_BYTES: usize = 256 << 10;
+/// So many bytes are synced at once.
+const SYNC_BYTES: usize = 8 << 20;
 
 /// A dump that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,13 +68,20 @@ impl Dump {
         let mut out = BufWriter::new(&file);
         out.write_all(&header_of(sequence))?;
         out.write_all(&day.to_be_bytes())?;
-        let mut block = Vec::new();
+        let (mut block, mut unsynced) = (Vec::new(), 0_usize);
         for row in rows.scan(&[]) {
             let row = row?;
             changes::encode(&[Change { key: row.key, value: Some(row.value) }], &mut block);
             if block.len() >= BLOCK_BYTES {
                 write_block(&mut out, &block)?;
+                unsynced = unsynced.saturating_add(block.len());
                 block.clear();
+            }
+            // A little at a time: a sync of the journal may have to wait for all that is unwritten.
+            if unsynced >= SYNC_BYTES {
+                out.flush()?;
+                file.sync_data()?;
+                unsynced = 0;
             }
         }
         if !block.is_empty() {

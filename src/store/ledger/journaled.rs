@@ -3,8 +3,8 @@
 //! A transaction goes to the journal, then to the index, under one lock, so that both have the same order. It is durable when the
 //! journal is synced; the index is never waited for. With each transaction the index keeps that transaction's sequence, so a start
 //! knows from where to replay. That holds for what the kernel still has. After power loss sled's file may lack pages in its midst, and
-//! sled passes over them: an index that was open then is made anew. When much was appended, a checkpoint makes the index durable and lets segments go that it and the last
-//! dump make needless. From the dump and the journal since, an index that is lost is made anew.
+//! sled passes over them: an index that was open then is made anew. When much was appended, a checkpoint makes the index durable and
+//! lets segments go that it and the last dump make needless. From the dump and the journal since, an index that is lost is made anew.
 
 use std::fs;
 use std::io;
@@ -47,7 +47,7 @@ struct Store {
     journal: Journal,
     /// Held while a transaction goes to both.
     order: Mutex<()>,
-    /// Why upkeep failed: nothing is taken after that.
+    /// Why the index or its upkeep failed: nothing is taken after that.
     failed: Mutex<Option<String>>,
 }
 
@@ -156,11 +156,12 @@ impl Ledger for JournaledLedger {
 
     fn apply(&self, transaction: Transaction) -> Result<Ticket, LedgerError> {
         let store = &self.store;
-        store.check()?;
         let changes = transaction.into_changes();
         let _order = store.order.lock();
+        store.check()?;
         let (sequence, ticket) = store.journal.append(&changes)?;
-        apply(&store.index, Entry { sequence, changes }.into_changes())?;
+        // The journal has it: the index must not go on without it.
+        apply(&store.index, Entry { sequence, changes }.into_changes()).inspect_err(|error| store.fail(error))?;
         Ok(ticket)
     }
 
@@ -173,9 +174,12 @@ impl Ledger for JournaledLedger {
     }
 
     fn keep(&self, day: u32) -> Result<(), LedgerError> {
-        self.store.check()?;
         let mut upkeep = self.upkeep.lock();
-        if upkeep.running.as_ref().is_some_and(|running| !running.is_finished()) {
+        if let Some(Err(_)) = upkeep.running.take_if(|running| running.is_finished()).map(JoinHandle::join) {
+            self.store.fail(&"upkeep panicked");
+        }
+        self.store.check()?;
+        if upkeep.running.is_some() {
             return Ok(());
         }
         let appended = self.store.journal.appended();
@@ -196,8 +200,7 @@ impl Ledger for JournaledLedger {
             // A dump first: it lets the checkpoint let go of more.
             let dumped = if dump { store.dump_if_it_fits(day) } else { Ok(()) };
             if let Err(error) = dumped.and_then(|()| store.checkpoint()) {
-                tracing::error!(%error, "the upkeep of the ledger failed");
-                *store.failed.lock() = Some(error.to_string());
+                store.fail(&error);
             }
         }));
         Ok(())
@@ -239,7 +242,13 @@ impl Store {
         }
     }
 
-    /// Refuses to go on after upkeep failed.
+    /// Nothing is taken from now on.
+    fn fail(&self, why: &dyn std::fmt::Display) {
+        tracing::error!(%why, "the index of the ledger, or its upkeep, failed");
+        *self.failed.lock() = Some(why.to_string());
+    }
+
+    /// Refuses to go on after a failure.
     fn check(&self) -> Result<(), LedgerError> {
         self.failed.lock().as_ref().map_or(Ok(()), |reason| Err(LedgerError::Engine(reason.clone())))
     }

@@ -163,6 +163,7 @@ mod tests {
         let after: Vec<_> = ledger.scan_after(b"b", b"b1").map(|row| row.unwrap().key).collect();
         assert_eq!(after, [b"b2", b"b3"]);
     }
+
     #[test]
     fn a_snapshot_that_a_crash_cut_short_is_not_in_the_way() {
         let dir = tempfile::tempdir().unwrap();

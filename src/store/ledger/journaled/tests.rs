@@ -279,6 +279,19 @@ fn no_dump_takes_the_last_room_of_a_disk() {
 }
 
 #[test]
+fn upkeep_that_panicked_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = grown(dir.path(), 1);
+    let panics = std::thread::spawn(|| std::panic::resume_unwind(Box::new("as a bug would")));
+    while !panics.is_finished() {
+        std::thread::yield_now();
+    }
+    ledger.upkeep.lock().running = Some(panics);
+    ledger.keep(1).unwrap_err();
+    ledger.apply(Transaction::default()).unwrap_err();
+}
+
+#[test]
 fn upkeep_that_failed_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = grown(dir.path(), 1);
