@@ -5,31 +5,31 @@
 //! them; what no row names is dead weight until the hour dies. When an hour is shredded its folder is deleted: space
 //! returns at once and nothing is ever compacted. A volume that an earlier run wrote is never appended to.
 
+mod active;
 mod appending;
+mod direct;
 mod frame;
 mod layout;
+mod room;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use active::Volume;
 pub use appending::Appending;
-use frame::FrameHeader;
+use direct::{AlignedBuffer, DirectFile};
 pub use frame::MAX_PAYLOAD;
+use room::Room;
 
-use super::group::{Group, Ticket};
 use crate::domain::ids::{Hour, Place};
 use crate::domain::record::Extent;
 use crate::files;
-
-/// A volume that reached this many bytes is followed by a new one.
-const ROLL_AT: u64 = 4 << 30;
 
 /// Bytes that uploads usually leave free, so that what shreds, and what the ledger and the clock write, never meets a full disk.
 pub const RESERVE: u64 = 64 << 20;
@@ -37,6 +37,8 @@ pub const RESERVE: u64 = 64 << 20;
 const MAX_SEALED_BYTES: usize = 65 << 20;
 /// How many volumes are kept open for appending, and how many for reading: files in use stay open beyond that.
 const MAX_OPEN: usize = 128;
+/// How many frames one read fetches at most: each takes 1 MiB of memory meanwhile.
+const FRAMES_AT_ONCE: usize = 4;
 
 /// Why a part cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -72,12 +74,19 @@ impl From<io::Error> for VolumeError {
 #[derive(Debug)]
 pub struct Volumes {
     dir: PathBuf,
-    /// How many bytes are left free.
-    reserve: u64,
-    /// The volume that each hour's parts are appended to in this run.
-    current: Mutex<BTreeMap<Hour, Arc<Volume>>>,
+    room: Room,
+    current: Mutex<Current>,
     /// Volumes opened for reading.
-    readers: Mutex<HashMap<(Hour, u32), Arc<File>>>,
+    readers: Mutex<HashMap<(Hour, u32), Arc<DirectFile>>>,
+}
+
+/// What is appended to.
+#[derive(Debug, Default)]
+struct Current {
+    /// The volume that each hour's parts are appended to in this run.
+    volumes: BTreeMap<Hour, Arc<Volume>>,
+    /// The latest hour that was deleted.
+    gone: Option<Hour>,
 }
 
 impl Volumes {
@@ -87,38 +96,26 @@ impl Volumes {
     /// When the directory cannot be made.
     pub fn open(dir: PathBuf, reserve: u64) -> Result<Self, VolumeError> {
         files::make_dir(&dir)?;
-        Ok(Self { dir, reserve, current: Mutex::default(), readers: Mutex::default() })
+        Ok(Self { dir, room: Room::new(reserve), current: Mutex::default(), readers: Mutex::default() })
     }
 
     /// Appends frames, each a piece of a sealed part after the part's number: [`MAX_PAYLOAD`] bytes, the last piece of a part
     /// at most as many. They are not durable yet.
     ///
     /// # Errors
-    /// [`VolumeError::Full`] when there is no space; no row must then name what was appended.
+    /// [`VolumeError::Full`] when there is no space, [`VolumeError::Gone`] when the hour was deleted; no row must then name what
+    /// was appended.
     pub fn append(&self, appending: &mut Appending, frames: &[(u8, Vec<u8>)]) -> Result<(), VolumeError> {
-        let wanted: usize = frames.iter().map(|(_, payload)| payload.len()).sum();
-        let disk = rustix::fs::statvfs(&self.dir).map_err(io::Error::from)?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < self.reserve.saturating_add(u64::try_from(wanted).unwrap_or(u64::MAX)) {
-            return Err(VolumeError::Full);
+        let wanted = u64::try_from(frame::length_of_all(frames)).unwrap_or(u64::MAX);
+        let _promise = self.room.promise(wanted, || {
+            let disk = rustix::fs::statvfs(&self.dir)?;
+            Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+        })?;
+        let hour = appending.place().hour;
+        let mut volume = self.volume_for(hour, None)?;
+        while !volume.append(appending, frames)? {
+            volume = self.volume_for(hour, Some(&volume))?;
         }
-        let place = appending.place();
-        let volume = self.volume_for(place.hour)?;
-        let mut tail = volume.tail.lock();
-        let mut next = tail.clone();
-        for (part, payload) in frames {
-            let header =
-                FrameHeader { place, volume: volume.number, part: *part, sequence: next.sequence, synced_upto: next.synced_upto };
-            let frame = header.frame(payload);
-            volume.file.write_all_at(&frame, next.offset)?;
-            let length = u64::try_from(payload.len()).unwrap_or(u64::MAX);
-            appending.add(*part, Extent { volume: volume.number, offset: next.offset, length });
-            next.offset = next.offset.saturating_add(u64::try_from(frame.len()).unwrap_or(u64::MAX));
-            next.sequence = next.sequence.saturating_add(1);
-        }
-        *tail = next;
-        drop(tail);
-        let ticket = volume.group.wrote();
-        appending.touched(volume, ticket);
         Ok(())
     }
 
@@ -138,27 +135,41 @@ impl Volumes {
     pub fn read_range(&self, place: Place, part: u8, extents: &[Extent], range: Range<u64>) -> Result<Vec<u8>, VolumeError> {
         let length = usize::try_from(range.end.saturating_sub(range.start)).ok().filter(|length| *length <= MAX_SEALED_BYTES);
         let mut sealed = Vec::with_capacity(length.ok_or(VolumeError::Damaged("a length beyond all parts"))?);
-        let mut frame = Vec::new();
-        for (located, wanted) in layout::frames_with(extents, range) {
-            let file = self.reader(place.hour, located.volume)?;
-            frame.resize(frame::HEADER_LEN.saturating_add(located.length), 0);
+        let frames: Vec<_> = layout::frames_with(extents, range).collect();
+        let runs = frames.chunk_by(|(one, _), (next, _)| one.is_before(next));
+        for run in runs.flat_map(|run| run.chunks(FRAMES_AT_ONCE)) {
+            let (Some((first, _)), Some((last, _))) = (run.first(), run.last()) else { continue };
+            let file = self.reader(place.hour, first.volume)?;
+            let full = frame::length(MAX_PAYLOAD);
+            let before_last = full.saturating_mul(run.len().saturating_sub(1));
+            let mut bytes = AlignedBuffer::zeroed(before_last.saturating_add(frame::length(last.length)));
             // A sector that cannot be read is damage too: it costs this part and never the vault.
-            file.read_exact_at(&mut frame, located.offset).map_err(|_| VolumeError::Damaged("the frame cannot be read"))?;
-            let payload = frame::payload(&frame, place, located.volume, part)?;
-            sealed.extend_from_slice(payload.get(wanted).unwrap_or_default());
+            let read = file.read_exact_at(bytes.bytes_mut(), first.offset);
+            read.map_err(|_| VolumeError::Damaged("the frame cannot be read"))?;
+            for ((located, wanted), frame) in run.iter().zip(bytes.bytes().chunks(full)) {
+                let frame = frame.get(..frame::HEADER_LEN.saturating_add(located.length)).unwrap_or_default();
+                let payload = frame::payload(frame, place, located.volume, part)?;
+                sealed.extend_from_slice(payload.get(wanted.clone()).unwrap_or_default());
+            }
         }
         Ok(sealed)
     }
 
-    /// Deletes the volumes of an hour.
+    /// Deletes the volumes of an hour. Hours end in their order: nothing is appended to it or to one before it from then on.
     ///
     /// # Errors
     /// When the disk fails; an hour without volumes is no error.
     pub fn delete_hour(&self, hour: Hour) -> Result<(), VolumeError> {
-        self.current.lock().remove(&hour);
-        self.readers.lock().retain(|(of, _), _| *of != hour);
+        let mut current = self.current.lock();
+        // Volumes are made under the same lock, so none can come into the folder while it is removed.
+        current.gone = current.gone.max(Some(hour));
+        current.volumes.remove(&hour);
+        drop(current);
         let dir = self.hour_dir(hour);
-        match fs::remove_dir_all(&dir) {
+        let removed = fs::remove_dir_all(&dir);
+        // Only now, since a file that somebody still opened before would keep its space.
+        self.readers.lock().retain(|(of, _), _| *of != hour);
+        match removed {
             Ok(()) => Ok(files::sync_parent(&dir)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(VolumeError::Disk(error)),
@@ -181,78 +192,36 @@ impl Volumes {
         self.dir.join(hour.to_string())
     }
 
-    /// The volume that parts of `hour` are appended to: this run's, unless it is full.
-    fn volume_for(&self, hour: Hour) -> Result<Arc<Volume>, VolumeError> {
+    /// The volume that parts of `hour` are appended to: this run's, or a new one if that is `full`.
+    fn volume_for(&self, hour: Hour, full: Option<&Arc<Volume>>) -> Result<Arc<Volume>, VolumeError> {
         let mut current = self.current.lock();
-        if let Some(volume) = current.get(&hour)
-            && volume.tail.lock().offset < ROLL_AT
+        if current.gone >= Some(hour) {
+            return Err(VolumeError::Gone);
+        }
+        if let Some(volume) = current.volumes.get(&hour)
+            && !full.is_some_and(|full| Arc::ptr_eq(full, volume))
         {
             return Ok(Arc::clone(volume));
         }
         let volume = Arc::new(Volume::create(&self.hour_dir(hour))?);
-        if current.len() >= MAX_OPEN {
-            current.pop_first();
+        if current.volumes.len() >= MAX_OPEN {
+            current.volumes.pop_first();
         }
-        current.insert(hour, Arc::clone(&volume));
+        current.volumes.insert(hour, Arc::clone(&volume));
         Ok(volume)
     }
 
-    fn reader(&self, hour: Hour, number: u32) -> Result<Arc<File>, VolumeError> {
+    fn reader(&self, hour: Hour, number: u32) -> Result<Arc<DirectFile>, VolumeError> {
         let mut readers = self.readers.lock();
         if let Some(file) = readers.get(&(hour, number)) {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(File::open(volume_path(&self.hour_dir(hour), number))?);
+        let file = Arc::new(DirectFile::new(File::open(volume_path(&self.hour_dir(hour), number))?)?);
         if readers.len() >= MAX_OPEN {
             readers.clear();
         }
         readers.insert((hour, number), Arc::clone(&file));
         Ok(file)
-    }
-}
-
-/// A volume that is being appended to.
-#[derive(Debug)]
-struct Volume {
-    number: u32,
-    file: File,
-    tail: Mutex<Tail>,
-    group: Group,
-}
-
-/// Where the next frame goes.
-#[derive(Debug, Clone, Default)]
-struct Tail {
-    offset: u64,
-    sequence: u64,
-    synced_upto: u64,
-}
-
-impl Volume {
-    /// Returns once the write of `ticket` is durable.
-    fn make_durable(&self, ticket: Ticket) -> Result<(), VolumeError> {
-        let sync = || {
-            let end = self.tail.lock().offset;
-            self.file.sync_data()?;
-            self.tail.lock().synced_upto = end;
-            Ok(())
-        };
-        self.group.make_durable(ticket, sync).map_err(VolumeError::Disk)
-    }
-
-    /// A new volume after those already in `dir`, its name durable.
-    fn create(dir: &Path) -> Result<Self, VolumeError> {
-        files::make_dir(dir)?;
-        let mut number = 0_u32;
-        for entry in fs::read_dir(dir)? {
-            let taken = entry?.path().file_stem().and_then(|name| name.to_str()?.parse().ok()).unwrap_or(0_u32);
-            number = number.max(taken);
-        }
-        let number = number.saturating_add(1);
-        let path = volume_path(dir, number);
-        let file = files::open_rw(&path)?;
-        files::sync_parent(&path)?;
-        Ok(Self { number, file, tail: Mutex::default(), group: Group::default() })
     }
 }
 
@@ -266,6 +235,8 @@ mod tests {
     use super::*;
     use crate::domain::ids::Serial;
     use proptest::prelude::*;
+    use std::sync::Barrier;
+    use std::thread;
 
     fn place(hour: u32, serial: u64) -> Place {
         Place { hour: Hour::new(hour).unwrap(), serial: Serial::new(serial).unwrap() }
@@ -364,6 +335,34 @@ mod tests {
         assert!(matches!(volumes.read(place(1, 1), 0, &gone.extents(0)), Err(VolumeError::Gone)));
         assert_eq!(volumes.read(place(2, 2), 0, &stays.extents(0)).unwrap(), b"b");
         assert_eq!(volumes.hours().unwrap(), [place(2, 2).hour]);
+    }
+
+    #[test]
+    fn an_hour_goes_while_others_append_to_it() {
+        let (dir, volumes) = volumes();
+        for hour in 1..40 {
+            let start = Barrier::new(4);
+            let append = |serial| {
+                start.wait();
+                // Without their volume kept, each append makes one, which is when a folder fills while it goes.
+                loop {
+                    volumes.current.lock().volumes.clear();
+                    match volumes.append(&mut Appending::new(place(hour, serial)), &[(0, vec![7; 99])]) {
+                        Ok(()) => {}
+                        Err(VolumeError::Gone) => return,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            };
+            thread::scope(|scope| {
+                (1..4).for_each(|serial| drop(scope.spawn(move || append(serial))));
+                start.wait();
+                volumes.delete_hour(place(hour, 0).hour).unwrap();
+            });
+            assert!(!dir.path().join("volumes").join(hour.to_string()).exists());
+        }
+        assert_eq!(volumes.hours().unwrap(), []);
+        append(&volumes, place(40, 1), &[(0, b"an hour that is not over")]);
     }
 
     #[test]

@@ -15,10 +15,10 @@
 //! | 64.. | payload, then zeros up to a multiple of 4096 |
 
 use super::VolumeError;
+use super::direct::ALIGNMENT;
 use crate::domain::ids::Place;
 
 const MAGIC: [u8; 4] = *b"IVF1";
-const ALIGNMENT: usize = 4096;
 
 /// Bytes before the payload.
 pub(super) const HEADER_LEN: usize = 64;
@@ -42,28 +42,38 @@ pub(super) struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// The frame with this payload, padded to its alignment.
-    pub(super) fn frame(&self, payload: &[u8]) -> Vec<u8> {
-        let mut frame = Vec::with_capacity(HEADER_LEN.saturating_add(payload.len()).next_multiple_of(ALIGNMENT));
-        frame.extend_from_slice(&MAGIC);
-        frame.extend_from_slice(&[0; 4]);
-        frame.extend_from_slice(&self.place.hour.number().to_be_bytes());
-        frame.extend_from_slice(&self.volume.to_be_bytes());
-        frame.extend_from_slice(&self.sequence.to_be_bytes());
-        frame.extend_from_slice(&self.synced_upto.to_be_bytes());
-        frame.extend_from_slice(&self.place.serial.number().to_be_bytes());
-        frame.extend_from_slice(&u16::from(self.part).to_be_bytes());
-        frame.extend_from_slice(&[0; 2]);
-        frame.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes());
-        frame.extend_from_slice(&[0; 16]);
-        frame.extend_from_slice(payload);
+    /// Adds the frame with this payload to `out`, padded to its alignment.
+    pub(super) fn add_frame(&self, payload: &[u8], out: &mut Vec<u8>) {
+        let begin = out.len();
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.place.hour.number().to_be_bytes());
+        out.extend_from_slice(&self.volume.to_be_bytes());
+        out.extend_from_slice(&self.sequence.to_be_bytes());
+        out.extend_from_slice(&self.synced_upto.to_be_bytes());
+        out.extend_from_slice(&self.place.serial.number().to_be_bytes());
+        out.extend_from_slice(&u16::from(self.part).to_be_bytes());
+        out.extend_from_slice(&[0; 2]);
+        out.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes());
+        out.extend_from_slice(&[0; 16]);
+        out.extend_from_slice(payload);
+        let frame = out.get_mut(begin..).unwrap_or_default();
         let crc = crc32c::crc32c(frame.get(8..).unwrap_or_default());
         if let Some(field) = frame.get_mut(4..8) {
             field.copy_from_slice(&crc.to_be_bytes());
         }
-        frame.resize(frame.len().next_multiple_of(ALIGNMENT), 0);
-        frame
+        out.resize(begin.saturating_add(length(payload.len())), 0);
     }
+}
+
+/// The length of the frame with a payload of this length, padding included.
+pub(super) fn length(payload: usize) -> usize {
+    HEADER_LEN.saturating_add(payload).next_multiple_of(ALIGNMENT)
+}
+
+/// The length of frames with these payloads one behind the other.
+pub(super) fn length_of_all(frames: &[(u8, Vec<u8>)]) -> usize {
+    frames.iter().map(|(_, payload)| length(payload.len())).sum()
 }
 
 /// The payload of `frame` (header and payload, no padding), if it is whole and belongs to this record, volume and part.
@@ -87,4 +97,23 @@ pub(super) fn payload(frame: &[u8], place: Place, volume: u32, part: u8) -> Resu
         return Err(VolumeError::Damaged("the frame belongs to another part"));
     }
     Ok(payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{Hour, Serial};
+
+    #[test]
+    fn the_bytes_stay_what_they_are() {
+        let place = Place { hour: Hour::new(500_000).unwrap(), serial: Serial::new(77).unwrap() };
+        let header = FrameHeader { place, volume: 3, part: 2, sequence: 7, synced_upto: 28_672 };
+        let mut out = vec![9; 4096];
+        header.add_frame(b"sealed", &mut out);
+        // Made outside this code, from docs/format.md.
+        let wanted = "49564631a5a254890007a1200000000300000000000000070000000000007000000000000000004d0002000000000006000000000000000000000000000000007365616c6564";
+        assert_eq!(base16ct::lower::encode_string(&out[4096..4096 + HEADER_LEN + 6]), wanted);
+        assert_eq!(out[4096 + HEADER_LEN + 6..], [0; 4096 - HEADER_LEN - 6]);
+        assert_eq!((out[..4096].to_vec(), length(6), length(MAX_PAYLOAD)), (vec![9; 4096], 4096, 1 << 20));
+    }
 }

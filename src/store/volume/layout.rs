@@ -16,6 +16,13 @@ pub(super) struct Located {
     pub(super) length: usize,
 }
 
+impl Located {
+    /// Whether `next` lies right behind this one, so that one read can fetch both.
+    pub(super) fn is_before(&self, next: &Self) -> bool {
+        self.volume == next.volume && self.offset.saturating_add(FRAME_BYTES) == next.offset
+    }
+}
+
 /// Whether a frame lies right behind others, which are full: then one extent names them all.
 pub(super) fn follows(last: &Extent, next: &Extent) -> bool {
     let (frames, rest) = (last.length / PAYLOAD_BYTES, last.length % PAYLOAD_BYTES);
