@@ -212,12 +212,20 @@ fn a_bench_tells_both_sides_and_leaves_nothing() {
         # So short a bench says nothing, and may find the twin slower: 70.
         idvault bench io --seconds 0.01 --clients 2 --largest 70000 --json > bench.json || test $? = 70
         ls
+        set -m
+        idvault bench io --seconds 100 2> interrupted.txt & bench=$!
+        until ls -d idvault-bench-*/vault/volumes/*; do :; done
+        kill -INT $bench
+        wait $bench || test $? = 70
+        cat interrupted.txt
+        ls
         touch root.cell
         if idvault bench io; then exit 1; fi
         trap - EXIT
     ";
     let said = run(home.path(), script);
-    assert!(said.contains("holds a vault") && !said.contains("idvault-bench-"), "{said}");
+    assert!(said.contains("interrupted") && said.contains("holds a vault"), "{said}");
+    assert!(!fs::read_dir(home.path()).unwrap().any(|entry| entry.unwrap().path().is_dir()), "{said}");
     let report: serde_json::Value = serde_json::from_slice(&fs::read(home.path().join("bench.json")).unwrap()).unwrap();
     assert!(report["machine"]["cpus"].as_u64().unwrap() > 0);
     let lines = report["lines"].as_array().unwrap();

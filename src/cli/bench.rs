@@ -97,7 +97,11 @@ pub(super) async fn run(Action::Io(arguments): Action) -> Result<ExitCode, Failu
     }
     let home = tempfile::Builder::new().prefix("idvault-bench-").tempdir_in(&arguments.dir);
     let home = home.map_err(|error| Failure::file(&arguments.dir, &error))?;
-    let report = measure(&arguments, home.path()).await?;
+    // Whoever interrupts it finds nothing left either.
+    let report = tokio::select! {
+        report = measure(&arguments, home.path()) => report?,
+        _ = tokio::signal::ctrl_c() => return Err(Failure::refused("interrupted")),
+    };
     if arguments.json {
         let json = serde_json::to_string_pretty(&report).map_err(|error| Failure::refused(error.to_string()))?;
         anstream::println!("{json}");
