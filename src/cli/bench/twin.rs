@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use parking_lot::Mutex;
+use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service, http};
 use tonic::server::{ClientStreamingService, Grpc, NamedService, ServerStreamingService};
 use tonic::service::Routes;
@@ -30,7 +31,7 @@ const MESSAGE_BYTES: u64 = 1 << 20;
 /// All services of the twin.
 pub(super) fn routes(volumes: Arc<Volumes>) -> Routes {
     let store = Store { volumes, next: Arc::default(), stored: Arc::default() };
-    Routes::new(Uploads(store.clone())).add_service(Fetches(store))
+    Routes::new(Served(Uploads(store.clone()))).add_service(Served(Fetches(store)))
 }
 
 #[derive(Clone)]
@@ -103,11 +104,45 @@ async fn off<T: Send + 'static>(work: impl FnOnce() -> Result<T, VolumeError> + 
     Ok(done.map_err(io::Error::other)?)
 }
 
+/// The one call that the twin has of a service.
+trait Call: Clone + Send + Sync + 'static {
+    const SERVICE: &'static str;
+
+    fn answer(self, request: http::Request<Body>) -> impl Future<Output = http::Response<Body>> + Send;
+}
+
+/// A call, as the transport wants it.
+#[derive(Clone)]
+struct Served<C>(C);
+
+impl<C: Call> NamedService for Served<C> {
+    const NAME: &'static str = C::SERVICE;
+}
+
+impl<C: Call> Service<http::Request<Body>> for Served<C> {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let Self(call) = self.clone();
+        Box::pin(async move { Ok(call.answer(request).await) })
+    }
+}
+
 #[derive(Clone)]
 struct Uploads(Store);
 
-impl NamedService for Uploads {
-    const NAME: &'static str = "idvault.v1.RecordService";
+impl Call for Uploads {
+    const SERVICE: &'static str = "idvault.v1.RecordService";
+
+    async fn answer(self, request: http::Request<Body>) -> http::Response<Body> {
+        Grpc::new(ProstCodec::default()).client_streaming(self, request).await
+    }
 }
 
 impl ClientStreamingService<UploadRecordRequest> for Uploads {
@@ -131,26 +166,15 @@ impl ClientStreamingService<UploadRecordRequest> for Uploads {
     }
 }
 
-impl Service<http::Request<tonic::body::Body>> for Uploads {
-    type Response = http::Response<tonic::body::Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<Self::Response, Infallible>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
-        let service = self.clone();
-        Box::pin(async move { Ok(Grpc::new(ProstCodec::default()).client_streaming(service, request).await) })
-    }
-}
-
 #[derive(Clone)]
 struct Fetches(Store);
 
-impl NamedService for Fetches {
-    const NAME: &'static str = "idvault.v1.TrainingService";
+impl Call for Fetches {
+    const SERVICE: &'static str = "idvault.v1.TrainingService";
+
+    async fn answer(self, request: http::Request<Body>) -> http::Response<Body> {
+        Grpc::new(ProstCodec::default()).server_streaming(self, request).await
+    }
 }
 
 impl ServerStreamingService<FetchRecordsRequest> for Fetches {
@@ -168,20 +192,5 @@ impl ServerStreamingService<FetchRecordsRequest> for Fetches {
             Ok(next.map(|(message, cursor)| (message, (store, cursor))))
         });
         Box::pin(async move { Ok(Response::new(messages.boxed())) })
-    }
-}
-
-impl Service<http::Request<tonic::body::Body>> for Fetches {
-    type Response = http::Response<tonic::body::Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<Self::Response, Infallible>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
-        let service = self.clone();
-        Box::pin(async move { Ok(Grpc::new(ProstCodec::default()).server_streaming(service, request).await) })
     }
 }
