@@ -161,6 +161,11 @@ fn everything_else_is_done_by_hand_too() {
         sign() { idvault consent sign --key $1 --vault quickstart --tenant acme --subject person-2 --purpose TRAIN_FACE_MATCH \
             --category FACE_IMAGE --category LIVENESS_VIDEO --recipient "Models Ltd" --region sg-1; }
         sign new.jwk > new.jws && sign receipts.jwk > old.jws
+        sign new.jwk > early.jws
+        consent=$(idvault consent register acme early.jws --profile acme --name)
+        idvault consent show "$consent" --profile acme | grep "state: STATE_ACTIVE"
+        idvault consent withdraw "$consent" --profile acme
+        idvault consent show "$consent" --profile acme | grep "state: STATE_WITHDRAWN"
         (printf '\0\0\0\030ftypmp42\0\0\0\0mp42isom'; head -c 20000000 /dev/zero) > video.mp4
         idvault put --tenant acme --call-id check-2 --receipt new.jws FACE_IMAGE=face.jpg LIVENESS_VIDEO=video.mp4 --profile acme
         again="--request-id 8e6f2b1c-3d4e-4f50-9a6b-7c8d9e0f1a2b --collect-time $(date -u +%Y-%m-%dT%H:%M:%SZ -d '+1 minute')"
@@ -177,6 +182,11 @@ fn everything_else_is_done_by_hand_too() {
         if sign new.jwk > other.jws && idvault put --tenant acme --call-id check-4 --receipt other.jws FACE_IMAGE=face.jpg --profile acme
         then exit 1; fi
         idvault erase acme person-2 --profile privacy-officer | grep "record_count: 1"
+        snapshot=$(idvault snapshot create "$job" --profile trainer --name)
+        idvault snapshot show "$snapshot" --profile trainer | grep -x "name: $snapshot"
+        idvault job revoke "$job" --reason "no longer needed" --profile model-owner
+        idvault job show "$job" --profile requester | grep "state: STATE_REVOKED"
+        if idvault snapshot create "$job" --profile trainer; then exit 1; fi
         kill %1 && wait %1
         idvault doctor --config idvault.toml | grep "not running"
         idvault doctor --config idvault.toml --verify | grep "parts, .* bytes open"
@@ -194,6 +204,7 @@ fn everything_else_is_done_by_hand_too() {
     for wanted in [
         "CONSENT_KEY_UNKNOWN",
         "NOTICE_UNKNOWN",
+        "JOB_NOT_ACTIVE",
         "METADATA_TREATMENT_STRIPPED",
         "METADATA_TREATMENT_UNTOUCHED",
         "size_bytes: 20000024",
