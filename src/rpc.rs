@@ -23,6 +23,7 @@ pub use whole::whole_requests;
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
 use tonic::Status;
 
 use crate::proto;
@@ -72,13 +73,31 @@ impl Api {
         &self,
         use_case: impl FnOnce(&Vault) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Status> {
+        self.run_until_answered(|vault, answer| answer.send(use_case(vault))).await
+    }
+
+    /// The same with a use case that answers in its own time, from whatever thread.
+    async fn run_until_answered<T: Send + 'static>(
+        &self,
+        use_case: impl FnOnce(&Vault, Answer<T>) + Send + 'static,
+    ) -> Result<T, Status> {
         let vault = Arc::clone(&self.vault);
-        let outcome = tokio::task::spawn_blocking(move || use_case(&vault)).await;
-        let error = match outcome {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => error,
-            Err(panic) => Error::Failed(panic.to_string()),
-        };
-        Err(self.vault.stop_if_failed(error).into())
+        let (to, answered) = oneshot::channel();
+        let answer = Answer { vault: Arc::clone(&vault), to };
+        drop(tokio::task::spawn_blocking(move || use_case(&vault, answer)));
+        let panicked = |_| Err(self.vault.stop_if_failed(Error::Failed("a use case panicked".to_owned())));
+        Ok(answered.await.unwrap_or_else(panicked)?)
+    }
+}
+
+/// To whom a use case answers. A failure stops the vault, whether or not somebody is still there to hear of it.
+struct Answer<T> {
+    vault: Arc<Vault>,
+    to: oneshot::Sender<Result<T, Error>>,
+}
+
+impl<T> Answer<T> {
+    fn send(self, outcome: Result<T, Error>) {
+        drop(self.to.send(outcome.map_err(|error| self.vault.stop_if_failed(error))));
     }
 }

@@ -50,6 +50,7 @@ use book::Book;
 use counts::Counts;
 use error::Error;
 use gate::Gate;
+use ingest::Entrance;
 use lineage::Lineage;
 use shred::Shredder;
 
@@ -65,6 +66,7 @@ pub struct Vault {
     counts: Mutex<Counts>,
     lineage: Lineage,
     shredder: Shredder,
+    entrance: Entrance,
     stop: Stop,
     /// Held while rows are read, judged and changed, so that nothing changes in between.
     writes: Mutex<()>,

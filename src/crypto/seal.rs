@@ -73,7 +73,16 @@ impl Salt {
 
 /// Opened bytes, wiped when dropped. `AsRef` lets a transport own them without a copy.
 #[expect(missing_debug_implementations, reason = "plaintext is never printed")]
-pub struct Plaintext(Zeroizing<Vec<u8>>);
+pub struct Plaintext(Vec<u8>);
+
+impl Drop for Plaintext {
+    /// As `Zeroizing` does, but not byte by byte: parts are large.
+    fn drop(&mut self) {
+        // What lies behind the bytes may be left of longer ones.
+        self.0.resize(self.0.capacity(), 0);
+        zeroize::zeroize_bytes(&mut self.0);
+    }
+}
 
 impl Plaintext {
     /// The bytes.
@@ -85,7 +94,7 @@ impl Plaintext {
 
 impl From<Vec<u8>> for Plaintext {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self(bytes)
     }
 }
 
@@ -197,7 +206,7 @@ struct Sealer<A> {
     /// Number of the chunk that comes next.
     number: u64,
     /// Its beginning, shorter than a full chunk.
-    begun: Zeroizing<Vec<u8>>,
+    begun: Plaintext,
 }
 
 impl<A: Aead> Sealer<A> {
@@ -206,24 +215,24 @@ impl<A: Aead> Sealer<A> {
         out.extend_from_slice(&salt.0);
         out.extend_from_slice(&stream.commitment);
         // Reserved whole, so that no growing leaves plaintext behind.
-        Self { stream, number: 0, begun: Zeroizing::new(Vec::with_capacity(CHUNK_LEN)) }
+        Self { stream, number: 0, begun: Plaintext::from(Vec::with_capacity(CHUNK_LEN)) }
     }
 
     fn update(&mut self, mut plaintext: &[u8], out: &mut Vec<u8>) {
-        if !self.begun.is_empty() {
-            let missing = CHUNK_LEN.saturating_sub(self.begun.len()).min(plaintext.len());
+        if !self.begun.0.is_empty() {
+            let missing = CHUNK_LEN.saturating_sub(self.begun.0.len()).min(plaintext.len());
             let (first, rest) = plaintext.split_at(missing);
-            self.begun.extend_from_slice(first);
+            self.begun.0.extend_from_slice(first);
             plaintext = rest;
-            if self.begun.len() < CHUNK_LEN {
+            if self.begun.0.len() < CHUNK_LEN {
                 return;
             }
-            self.stream.seal_chunk(self.number, &self.begun, out);
+            self.stream.seal_chunk(self.number, &self.begun.0, out);
             self.number = self.number.saturating_add(1);
-            self.begun.clear();
+            self.begun.0.clear();
         }
         let chunks = plaintext.chunks_exact(CHUNK_LEN);
-        self.begun.extend_from_slice(chunks.remainder());
+        self.begun.0.extend_from_slice(chunks.remainder());
         for chunk in chunks {
             self.stream.seal_chunk(self.number, chunk, out);
             self.number = self.number.saturating_add(1);
@@ -231,7 +240,7 @@ impl<A: Aead> Sealer<A> {
     }
 
     fn finish(self, out: &mut Vec<u8>) {
-        self.stream.seal_chunk(self.number, &self.begun, out);
+        self.stream.seal_chunk(self.number, &self.begun.0, out);
     }
 }
 

@@ -24,7 +24,8 @@ impl RecordService for Api {
             return Err(Error::PartTooLarge(part).into());
         }
         let upload = convert::upload(request)?;
-        let record = self.run(move |vault| vault.create_record(upload)).await?;
+        let record =
+            self.run_until_answered(move |vault, answer| vault.take_in(upload, move |outcome| answer.send(outcome))).await?;
         Ok(Response::new(CreateRecordResponse { record: Some(convert::record(&record)) }))
     }
 

@@ -1,5 +1,7 @@
 //! `TenantService`: who may upload, and with which receipt keys.
 
+use std::sync::Arc;
+
 use tonic::{Request, Response, Status};
 
 use super::caller::Role;
@@ -37,7 +39,7 @@ impl TenantService for Api {
         caller.must_be_tenant_of(&name, "name", &[Role::Operator])?;
         let id = names::tenant(&name, "name")?;
         let tenant = self.run(move |vault| vault.tenant(&id)).await?;
-        Ok(Response::new(GetTenantResponse { tenant: Some(convert::tenant(tenant, self.vault.id())) }))
+        Ok(Response::new(GetTenantResponse { tenant: Some(convert::tenant(Arc::unwrap_or_clone(tenant), self.vault.id())) }))
     }
 
     async fn update_tenant(&self, request: Request<UpdateTenantRequest>) -> Result<Response<UpdateTenantResponse>, Status> {

@@ -1,12 +1,15 @@
 //! `UploadRecord`: a record taken in as a stream, its messages in their order, within bounds of memory and time.
 //!
-//! One message is in memory at a time, sealed before the next one is asked for. Only images whose metadata is to be removed
-//! are held back whole, within a budget. A stream that ends early, in whatever way, drops what it has begun; nobody who cannot go on
-//! is kept waiting.
+//! What has come of a record is taken in together, off the async threads, while more of it comes. Only images whose metadata
+//! is to be removed are held back whole, within a budget. A stream that ends early, in whatever way, drops what it has begun;
+//! nobody who cannot go on is kept waiting.
+
+mod messages;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tonic::{Request, Status, Streaming};
 
@@ -18,22 +21,18 @@ use super::status::Denied;
 use crate::domain::attributes::Attributes;
 use crate::domain::ids::{Identity, TenantId};
 use crate::domain::record::Record;
-use crate::proto::upload_record_request::Message;
-use crate::proto::{self, PartHeader, RecordHeader, UploadRecordRequest};
+use crate::proto::UploadRecordRequest;
 use crate::vault::Vault;
 use crate::vault::error::Error;
-use crate::vault::ingest::{Intake, Plaintext};
+use crate::vault::ingest::Intake;
+use messages::{Batch, End, Messages, Step};
 
-/// The most bytes of a chunk.
-const MAX_CHUNK_BYTES: usize = 1 << 20;
 /// How many uploads are under way at once, and how many of them one tenant's; each holds two messages or so.
 const MAX_AT_ONCE: u64 = 64;
 const MAX_OF_TENANT: u64 = 32;
 /// How many bytes of images are held back at once: six of the largest with what is left of them, or hundreds of the usual; one
 /// tenant half of that.
 const MAX_HELD_BACK: u64 = 128 << 20;
-/// For how long nothing may come: a client that stalls takes the place of another.
-const STALL: Duration = Duration::from_mins(1);
 /// How long an upload may take to arrive: at the least 110 KB/s for the largest record.
 const LONGEST: Duration = Duration::from_mins(10);
 
@@ -48,14 +47,10 @@ pub(super) struct Uploads {
 struct Arriving {
     tenant: TenantId,
     intake: Intake,
-    held_back: Option<Share>,
-    _place: Share,
-}
-
-/// A record that has arrived.
-struct Arrived {
-    arriving: Arriving,
     attributes: Attributes,
+    budget: Arc<Budget>,
+    held_back: Option<Share>,
+    place: Share,
 }
 
 impl Uploads {
@@ -74,100 +69,68 @@ impl Api {
         // Who can own no record takes no place.
         let Identity::Tenant(tenant) = caller.identity.clone() else { return Err(Denied::NotAllowed.into()) };
         let place = self.uploads.places.take(&tenant, 1).await.ok_or(Denied::TooManyUploads)?;
-        let arrives = self.arrive(&caller, tenant, place, Messages(request.into_inner()));
-        let Arrived { arriving, attributes } = timeout(LONGEST, arrives).await.map_err(|_| Denied::Stalled)??;
+        let arrives = self.arrive(&caller, (tenant, place), Messages::new(request.into_inner()));
+        let (arriving, last) = timeout(LONGEST, arrives).await.map_err(|_| Denied::Stalled)??;
         // Outside of the time: what has arrived is taken in or refused, and the caller is told which.
-        self.run(move |vault| {
-            let Arriving { intake, held_back: _until_then, _place, .. } = arriving;
-            vault.finish_upload(intake, &attributes)
-        })
-        .await
+        let finished = self.run_until_answered(move |vault, answer| match arriving.take(vault, last) {
+            Ok(Ok(Arriving { intake, attributes, held_back, place, .. })) => {
+                vault.finish_upload(intake, &attributes, move |outcome| {
+                    drop((held_back, place));
+                    answer.send(outcome.map(Ok));
+                });
+            }
+            Ok(Err(denied)) => answer.send(Ok(Err(denied))),
+            Err(error) => answer.send(Err(error)),
+        });
+        Ok(finished.await??)
     }
 
-    async fn arrive(&self, caller: &Caller, tenant: TenantId, place: Share, mut messages: Messages) -> Result<Arrived, Status> {
-        let Some(Piece::Header(header)) = messages.next().await? else {
-            return Err(Denied::invalid("message", "must be the header first").into());
-        };
-        let intake = self.begin(caller, header).await?;
-        let mut arriving = Arriving { tenant, intake, held_back: None, _place: place };
-        let mut number = 0_usize;
+    /// Takes in what comes, up to the last of it.
+    async fn arrive(
+        &self,
+        caller: &Caller,
+        (tenant, place): (TenantId, Share),
+        mut messages: Messages,
+    ) -> Result<(Arriving, Vec<Step>), Status> {
+        let header = messages.header().await?;
+        caller.must_be_tenant_of(&header.parent, "header.parent", &[])?;
+        let header = convert::upload_header(header)?;
+        let intake = self.run(move |vault| vault.begin_upload(header)).await?;
+        let (attributes, budget) = (Attributes::default(), Arc::clone(&self.uploads.held_back));
+        let mut arriving = Arriving { tenant, intake, attributes, budget, held_back: None, place };
         loop {
-            match messages.next().await? {
-                Some(Piece::Part(header)) => {
-                    arriving = self.begin_part(arriving, &header, number).await?;
-                    number = number.saturating_add(1);
-                }
-                Some(Piece::Chunk(bytes)) => arriving = self.add_chunk(arriving, bytes).await?,
-                Some(Piece::Attributes(wire)) => {
-                    let attributes = convert::attributes(wire)?;
-                    return match messages.next().await? {
-                        None => Ok(Arrived { arriving, attributes }),
-                        Some(_) => Err(Denied::invalid("message", "must not come after the attributes").into()),
-                    };
-                }
-                Some(Piece::Header(_)) => return Err(Denied::invalid("message", "must be the header once only").into()),
-                None => return Ok(Arrived { arriving, attributes: Attributes::default() }),
+            let Batch { steps, end } = messages.next().await?;
+            if matches!(end, End::Whole) {
+                return Ok((arriving, steps));
+            }
+            arriving = self.run(move |vault| arriving.take(vault, steps)).await??;
+            if let End::Denied(denied) = end {
+                return Err(denied.into());
             }
         }
     }
-
-    async fn begin(&self, caller: &Caller, header: RecordHeader) -> Result<Intake, Status> {
-        caller.must_be_tenant_of(&header.parent, "header.parent", &[])?;
-        let header = convert::upload_header(header)?;
-        self.run(move |vault| vault.begin_upload(header)).await
-    }
-
-    /// Ends a part and begins the next, if there is room for what it holds back.
-    async fn begin_part(&self, arriving: Arriving, header: &PartHeader, number: usize) -> Result<Arriving, Status> {
-        let header = convert::part_header(header, &format!("parts[{number}]"))?;
-        let mut arriving = self.change(arriving, Vault::end_part).await?;
-        arriving.held_back = None;
-        let bytes = arriving.intake.held_back(&header);
-        if bytes > 0 {
-            let share = self.uploads.held_back.take(&arriving.tenant, bytes).await;
-            arriving.held_back = Some(share.ok_or(Denied::TooManyUploads)?);
-        }
-        self.change(arriving, move |vault, intake| vault.begin_part(intake, header)).await
-    }
-
-    async fn add_chunk(&self, arriving: Arriving, bytes: Plaintext) -> Result<Arriving, Status> {
-        if !(1..=MAX_CHUNK_BYTES).contains(&bytes.expose().len()) {
-            return Err(Denied::invalid("chunk", "must be 1 byte to 1 MiB").into());
-        }
-        self.change(arriving, move |vault, intake| vault.add_bytes(intake, bytes.expose())).await
-    }
-
-    /// Takes the next step with a record that is arriving.
-    async fn change(
-        &self,
-        mut arriving: Arriving,
-        step: impl FnOnce(&Vault, &mut Intake) -> Result<(), Error> + Send + 'static,
-    ) -> Result<Arriving, Status> {
-        self.run(move |vault| step(vault, &mut arriving.intake).map(|()| arriving)).await
-    }
 }
 
-/// A message of a stream; bytes are in a buffer that is wiped, whatever becomes of them.
-enum Piece {
-    Header(RecordHeader),
-    Part(PartHeader),
-    Chunk(Plaintext),
-    Attributes(proto::Attributes),
-}
-
-/// The messages of a stream.
-struct Messages(Streaming<UploadRecordRequest>);
-
-impl Messages {
-    /// The next one, if it comes in time; nothing at the end.
-    async fn next(&mut self) -> Result<Option<Piece>, Status> {
-        let Some(request) = timeout(STALL, self.0.message()).await.map_err(|_| Denied::Stalled)?? else { return Ok(None) };
-        Ok(Some(match request.message {
-            Some(Message::Header(header)) => Piece::Header(header),
-            Some(Message::Part(header)) => Piece::Part(header),
-            Some(Message::Chunk(bytes)) => Piece::Chunk(Plaintext::from(bytes)),
-            Some(Message::Attributes(attributes)) => Piece::Attributes(attributes),
-            None => return Err(Denied::invalid("message", "must be a header, a part, a chunk or attributes").into()),
-        }))
+impl Arriving {
+    /// Takes in what has come. Denied when there is no room for what it holds back.
+    fn take(mut self, vault: &Vault, steps: Vec<Step>) -> Result<Result<Self, Denied>, Error> {
+        for step in steps {
+            match step {
+                Step::Part(header) => {
+                    vault.end_part(&mut self.intake)?;
+                    self.held_back = None;
+                    let bytes = self.intake.held_back(&header);
+                    if bytes > 0 {
+                        let share = Handle::current().block_on(self.budget.take(&self.tenant, bytes));
+                        let Some(share) = share else { return Ok(Err(Denied::TooManyUploads)) };
+                        self.held_back = Some(share);
+                    }
+                    vault.begin_part(&mut self.intake, header)?;
+                }
+                Step::Bytes(bytes) => vault.add_bytes(&mut self.intake, bytes.expose())?,
+                Step::Attributes(attributes) => self.attributes = attributes,
+            }
+        }
+        Ok(Ok(self))
     }
 }

@@ -4,7 +4,10 @@
 //! sealed row. Rows are sealed as parts are, with the row's key as context: a row that was edited or moved does not open.
 //! Rows kept for two years are sealed under the key of the month in which they fall due and die with it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::error::Error;
 use super::rows::{ConsentRow, PlaceRow, RecordRow, Row, TenantRow};
@@ -22,6 +25,8 @@ use crate::store::schema::{self, Tag};
 
 const FORMAT: u8 = 1;
 const LEDGER_KEY: u16 = 0;
+/// How many opened tenants are kept at hand.
+const MAX_TENANTS: usize = 1024;
 
 /// The sealed ledger.
 pub(super) struct Book {
@@ -29,13 +34,21 @@ pub(super) struct Book {
     keyring: Arc<Keyring>,
     row_key: Secret,
     index_key: Secret,
+    /// Tenants at hand: as long as the ledger has the value that one was in, it need not be opened again.
+    tenants: Mutex<HashMap<TenantId, OpenedTenant>>,
+}
+
+/// A tenant, and the value that it was in.
+struct OpenedTenant {
+    value: Vec<u8>,
+    tenant: Arc<Tenant>,
 }
 
 impl Book {
     /// The book over this ledger, its keys from the keyring.
     pub(super) fn new(ledger: Box<dyn Ledger>, keyring: Arc<Keyring>) -> Self {
         let (row_key, index_key) = (keyring.ledger_key(), keyring.index_key());
-        Self { ledger, keyring, row_key, index_key }
+        Self { ledger, keyring, row_key, index_key, tenants: Mutex::default() }
     }
 
     /// The tag of a name: an HMAC over its kind and its fields, each with its length.
@@ -141,9 +154,14 @@ impl Book {
         Ok(self.ledger.sync(ticket)?)
     }
 
+    /// The ticket of everything that is visible.
+    pub(super) fn latest(&self) -> Ticket {
+        self.ledger.latest()
+    }
+
     /// Returns when everything visible is durable. Whoever answers for a row that another call wrote calls it first.
     pub(super) fn sync_all(&self) -> Result<(), Error> {
-        self.sync(self.ledger.latest())
+        self.sync(self.latest())
     }
 
     /// Lets the ledger do what it does from time to time.
@@ -152,8 +170,20 @@ impl Book {
     }
 
     /// A tenant.
-    pub(super) fn tenant(&self, tenant: &TenantId) -> Result<Option<Tenant>, Error> {
-        self.get::<TenantRow>(&schema::tenant(self.tenant_tag(tenant)))?.map(TenantRow::into_domain).transpose()
+    pub(super) fn tenant(&self, id: &TenantId) -> Result<Option<Arc<Tenant>>, Error> {
+        let key = schema::tenant(self.tenant_tag(id));
+        let Some(value) = self.ledger.get(&key)? else { return Ok(None) };
+        if let Some(opened) = self.tenants.lock().get(id).filter(|opened| opened.value == value) {
+            return Ok(Some(Arc::clone(&opened.tenant)));
+        }
+        let Some(row) = self.open::<TenantRow>(&key, &value)? else { return Ok(None) };
+        let tenant = Arc::new(row.into_domain()?);
+        let mut tenants = self.tenants.lock();
+        if tenants.len() >= MAX_TENANTS {
+            tenants.clear();
+        }
+        tenants.insert(id.clone(), OpenedTenant { value, tenant: Arc::clone(&tenant) });
+        Ok(Some(tenant))
     }
 
     /// A record.

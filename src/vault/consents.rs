@@ -41,10 +41,7 @@ impl Vault {
         let writes = self.writes.lock();
         // Under the lock, so that no key leaves the set and no term changes before it is taken in.
         let tenant = self.tenant(tenant)?;
-        let offered = match self.verified_before(&tenant, &receipt)? {
-            Some(known) => known,
-            None => self.verify_receipt(&tenant, &receipt, now)?,
-        };
+        let offered = self.offered(&tenant, &receipt, now)?;
         if let Some(known) = self.known(&offered)? {
             drop(writes);
             self.book.sync_all()?;
@@ -75,7 +72,7 @@ impl Vault {
     /// [`Error::NotFound`] when there is no such tenant, [`Error::Invalid`] when the token is not one of this list.
     pub fn consents(&self, tenant: &TenantId, subject: Option<&SubjectRef>, page: &Page) -> Result<Listed<ConsentView>, Error> {
         let now = self.now()?;
-        let terms = self.tenant(tenant)?.terms;
+        let of = self.tenant(tenant)?;
         let tag = self.book.tenant_tag(tenant);
         let prefix = match subject {
             Some(subject) => schema::consents_of(tag, self.book.subject_tag(tenant, subject)),
@@ -83,7 +80,7 @@ impl Vault {
         };
         self.page(&prefix, page, |key| {
             let id = schema::consent_of(key).ok_or(Error::Damaged)?;
-            Ok(self.book.consent(tenant, id)?.map(|consent| view(consent, &terms, now)))
+            Ok(self.book.consent(tenant, id)?.map(|consent| view(consent, &of.terms, now)))
         })
     }
 
@@ -100,11 +97,16 @@ impl Vault {
         })
     }
 
-    /// The consent that this very receipt gave before: its signature was good then, whatever became of the key.
-    pub(super) fn verified_before(&self, tenant: &Tenant, receipt: &str) -> Result<Option<Consent>, Error> {
-        let Ok(parsed) = receipt::parse_stored(receipt) else { return Ok(None) };
+    /// The consent that a receipt gives, or that this very receipt gave before: its signature was good then, whatever became
+    /// of the key.
+    pub(super) fn offered(&self, tenant: &Tenant, receipt: &str, now: Now) -> Result<Consent, Error> {
+        let refusal = match self.verify_receipt(tenant, receipt, now) {
+            Ok(offered) => return Ok(offered),
+            Err(refusal) => refusal,
+        };
+        let Ok(parsed) = receipt::parse_stored(receipt) else { return Err(refusal) };
         let known = self.book.consent(&tenant.id, parsed.id)?;
-        Ok(known.filter(|known| known.receipt_sha256 == receipt::sha256(receipt)))
+        known.filter(|known| known.receipt_sha256 == receipt::sha256(receipt)).ok_or(refusal)
     }
 
     /// The consent of this id as it stands, if there is one.

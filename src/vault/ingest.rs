@@ -4,30 +4,31 @@
 //! are sealed as they come and lie in volumes before any row names them. What is not finished leaves no row: its leaf is
 //! forgotten with the next commit, and what was sealed under it is dead weight until its hour is over.
 
+mod entrance;
 mod intake;
 
 pub use crate::crypto::seal::Plaintext;
+pub(in crate::vault) use entrance::Entrance;
 pub use intake::{Intake, part_context};
+
+use std::sync::mpsc;
 
 use chrono::{DateTime, SubsecRound, Utc};
 
 use super::Vault;
-use super::book::Book;
 use super::error::Error;
-use super::requests::{Made, Request};
-use super::rows::{ConsentRow, PlaceRow, RecordRow};
+use super::requests::Request;
 use crate::domain::attributes::Attributes;
 use crate::domain::category::{Category, CategorySet};
 use crate::domain::consent::Consent;
-use crate::domain::ids::{CallId, ConsentId, RecordId, RequestId, TenantId};
+use crate::domain::ids::{CallId, ConsentId, RequestId, TenantId};
 use crate::domain::media::MediaType;
 use crate::domain::policy::{self, Offer};
 use crate::domain::record::{Record, RecordState};
 use crate::domain::retention::{self, Now};
 use crate::domain::tenant::{Tenant, Terms};
-use crate::store::ledger::Transaction;
 use crate::store::schema;
-use intake::{Claim, Fresh, Stored};
+use intake::{Claim, Fresh};
 
 /// A record to be taken in, all of it.
 #[expect(missing_debug_implementations, reason = "holds identification data")]
@@ -108,13 +109,26 @@ impl Vault {
     /// # Errors
     /// A refusal with its reason; the record then does not exist.
     pub fn create_record(&self, upload: Upload) -> Result<Record, Error> {
-        let mut intake = self.begin_upload(upload.header)?;
-        for part in upload.parts {
-            self.begin_part(&mut intake, part.header)?;
-            self.add_bytes(&mut intake, part.data.expose())?;
-            self.end_part(&mut intake)?;
+        let (answer, answered) = mpsc::channel();
+        self.take_in(upload, move |outcome| drop(answer.send(outcome)));
+        answered.recv().unwrap_or_else(|_| Err(Error::Failed("an upload ended without an answer".to_owned())))
+    }
+
+    /// Takes in a record and answers as [`Vault::finish_upload`] does.
+    pub fn take_in(&self, upload: Upload, answer: impl FnOnce(Result<Record, Error>) + Send + 'static) {
+        let Upload { header, parts, attributes } = upload;
+        let intake = self.begin_upload(header).and_then(|mut intake| {
+            for UploadPart { header, data } in parts {
+                self.begin_part(&mut intake, header)?;
+                self.add_bytes(&mut intake, data.expose())?;
+                self.end_part(&mut intake)?;
+            }
+            Ok(intake)
+        });
+        match intake {
+            Ok(intake) => self.finish_upload(intake, &attributes, answer),
+            Err(refusal) => answer(Err(refusal)),
         }
-        self.finish_upload(intake, &upload.attributes)
     }
 
     /// Begins to take in a record.
@@ -186,36 +200,17 @@ impl Vault {
         intake.add_bytes(bytes, &self.volumes)
     }
 
-    /// Ends the last part, adds the attributes if there are any, and takes the record in. When this returns it is durable.
-    ///
-    /// # Errors
-    /// A refusal with its reason; the record then does not exist.
-    pub fn finish_upload(&self, mut intake: Intake, attributes: &Attributes) -> Result<Record, Error> {
-        self.end_part(&mut intake)?;
-        intake.add_attributes(attributes, &self.volumes)?;
-        self.admit_so_far(&intake)?;
-        let content = intake.content(attributes);
-        let request = Request::new(&self.book, ("record", intake.header.tenant.as_str()), intake.header.request, content);
-        let Intake { header, found, fresh, .. } = intake;
-        let Some(fresh) = fresh else {
-            return self.uploaded_before(&header.tenant, &request)?.ok_or(Error::RecordGone);
-        };
-        let stored = fresh.store(&self.volumes)?;
-        self.enter(&header, &request, stored, found)
-    }
-
     fn find_consent(&self, source: &ConsentSource, tenant: &Tenant, now: Now) -> Result<Found, Error> {
         match source {
             ConsentSource::Registered(id) => {
                 Ok(Found { consent: self.book.consent(&tenant.id, *id)?.ok_or(Error::NotFound)?, new: None })
             }
             ConsentSource::Receipt(receipt) => {
-                if let Some(consent) = self.verified_before(tenant, receipt)? {
+                let offered = self.offered(tenant, receipt, now)?;
+                // Refused when the id is another receipt's, or what it says was taken back.
+                if let Some(consent) = self.known(&offered)? {
                     return Ok(Found { consent, new: None });
                 }
-                let offered = self.verify_receipt(tenant, receipt, now)?;
-                // Refused when the id is another receipt's, or what it says was taken back.
-                self.known(&offered)?;
                 let new = NewReceipt { receipt: receipt.clone(), jwks: tenant.jwks.clone() };
                 Ok(Found { consent: offered, new: Some(new) })
             }
@@ -227,83 +222,12 @@ impl Vault {
         if intake.fresh.is_none() {
             return Ok(());
         }
-        let terms = self.tenant(&intake.header.tenant)?.terms;
-        Ok(admit(&intake.header, intake.categories(), &intake.found.consent, &terms, self.working_now()?)?)
+        let tenant = self.tenant(&intake.header.tenant)?;
+        Ok(admit(&intake.header, intake.categories(), &intake.found.consent, &tenant.terms, self.working_now()?)?)
     }
 
     pub(super) fn call_key(&self, tenant: &TenantId, call: &CallId) -> Vec<u8> {
         schema::call(self.book.tag("call", &[tenant.as_str().as_bytes(), call.as_str().as_bytes()]))
-    }
-
-    /// Enters a stored record into the ledger, everything checked once more in the one order of changes.
-    fn enter(&self, header: &UploadHeader, request: &Request, stored: Stored, found: Found) -> Result<Record, Error> {
-        let Stored { record, claim, leaf } = stored;
-        let writes = self.writes.lock();
-        let now = self.working_now()?;
-        if let Some(first) = self.uploaded_before(&header.tenant, request)? {
-            return Ok(first);
-        }
-        let tenant = self.tenant(&header.tenant)?;
-        let (consent, receipt) = match (self.known(&found.consent)?, found.new) {
-            (Some(consent), _) => (consent, None),
-            (None, None) => return Err(Error::NotFound),
-            (None, Some(NewReceipt { receipt, jwks })) => {
-                // Its key may have left the set since the upload began.
-                if jwks != tenant.jwks {
-                    self.verify_receipt(&tenant, &receipt, now)?;
-                }
-                (found.consent, Some(receipt))
-            }
-        };
-        admit(header, record.categories(), &consent, &tenant.terms, now)?;
-        if self.book.has(&self.call_key(&header.tenant, &header.call_id))? {
-            return Err(Error::CallIdExists);
-        }
-        if now.hi >= record.expire_time || !self.keyring.covers(record.place) {
-            return Err(Error::RetentionTooShort);
-        }
-        let tenant = self.book.tenant_tag(&tenant.id);
-        let key = schema::record(tenant, record.id);
-        let mut transaction = Transaction::default();
-        self.book.put(&mut transaction, key, &RecordRow::from_domain(&record))?;
-        self.book.put(&mut transaction, schema::place(record.place), &PlaceRow::from_domain(&record))?;
-        self.book.put(&mut transaction, self.call_key(&record.tenant, &record.call_id), &PlaceRow::from_domain(&record))?;
-        Book::put_mark(&mut transaction, schema::consent_record(tenant, record.consent, record.id));
-        self.extend_consent(&mut transaction, &consent, receipt, record.expire_time)?;
-        self.remember(&mut transaction, request, &Made::Record { id: record.id, place: record.place, leaf: &leaf }, now)?;
-        // Once the row can be seen it can be shredded, and nobody may hold its key then.
-        drop(leaf);
-        self.counts.lock().add(&self.book, &mut transaction, &record)?;
-        let ticket = self.book.apply(transaction)?;
-        claim.keep();
-        drop(writes);
-        self.book.sync(ticket)?;
-        Ok(record)
-    }
-
-    /// Keeps the consent for as long as this record asks for; puts it, if it is new.
-    fn extend_consent(
-        &self,
-        transaction: &mut Transaction,
-        consent: &Consent,
-        receipt: Option<String>,
-        end: DateTime<Utc>,
-    ) -> Result<(), Error> {
-        let key = schema::consent(self.book.tenant_tag(&consent.tenant), consent.id());
-        match (receipt, self.book.get::<ConsentRow>(&key)?) {
-            (Some(receipt), None) => self.put_consent(transaction, consent, receipt, end),
-            (_, Some(row)) if row.last_end()? < end => self.put_consent(transaction, consent, row.receipt, end),
-            (_, Some(_)) => Ok(()),
-            (None, None) => Err(Error::NotFound),
-        }
-    }
-
-    /// The record that an earlier attempt at this request made.
-    fn uploaded_before(&self, tenant: &TenantId, request: &Request) -> Result<Option<Record>, Error> {
-        let Some(made) = self.remembered(request)? else { return Ok(None) };
-        let record = self.record(tenant, RecordId(made))?;
-        self.book.sync_all()?;
-        Ok(Some(record))
     }
 }
 

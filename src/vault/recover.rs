@@ -12,6 +12,7 @@ use super::book::Book;
 use super::counts::Counts;
 use super::error::Error;
 use super::gate::Gate;
+use super::ingest::Entrance;
 use super::lineage::Lineage;
 use super::retention::read_heartbeat;
 use super::rows::VaultRow;
@@ -137,6 +138,7 @@ impl Blueprint {
             counts: Mutex::new(Counts::load(&book)?),
             lineage: Lineage::default(),
             shredder: Shredder::default(),
+            entrance: Entrance::default(),
             stop: Stop::default(),
             writes: Mutex::default(),
             last_heartbeat: Mutex::new(DateTime::<Utc>::MIN_UTC),

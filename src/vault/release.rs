@@ -6,6 +6,8 @@
 //! 2. What the job thereby receives is accounted for, durably.
 //! 3. The message is handed over, if nothing was withdrawn or expired since step 1; else it is discarded and made again.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use roaring::RoaringTreemap;
@@ -25,7 +27,7 @@ use crate::domain::order::Order;
 use crate::domain::policy::{self, PartPermit};
 use crate::domain::record::{Part, Record};
 use crate::domain::retention::{Now, hour_of};
-use crate::domain::tenant::Terms;
+use crate::domain::tenant::Tenant;
 use crate::store::schema;
 
 /// A message is closed when it holds this many bytes of data.
@@ -82,7 +84,7 @@ struct Permitted {
 /// What stands behind a record: its consent, and what its tenant's consents rest on.
 pub(super) struct Grounds {
     pub(super) consent: Consent,
-    pub(super) terms: Terms,
+    pub(super) tenant: Arc<Tenant>,
 }
 
 /// A message that may be handed over.
@@ -251,13 +253,13 @@ impl Vault {
             Some(record) => Ok(self.grounds(&record)?.map(|grounds| (record, grounds))),
             None => Ok(None),
         });
-        let (record, Grounds { consent, terms }) = match found {
+        let (record, Grounds { consent, tenant }) = match found {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Err(Content::Gone)),
             Err(Error::Damaged) => return Ok(Err(Content::Damaged)),
             Err(failure) => return Err(failure),
         };
-        match policy::decide(job, &record, &consent, &terms, now) {
+        match policy::decide(job, &record, &consent, &tenant.terms, now) {
             Ok(permit) => {
                 let good_until = record.expire_time.min(consent.receipt.expires_at);
                 Ok(Ok(Permitted { record, parts: permit.into_parts(), good_until }))
@@ -272,7 +274,7 @@ impl Vault {
     /// What a record's release is decided on besides itself and the job; nothing if the ledger has it no more.
     pub(super) fn grounds(&self, record: &Record) -> Result<Option<Grounds>, Error> {
         let (consent, tenant) = (self.book.consent(&record.tenant, record.consent)?, self.book.tenant(&record.tenant)?);
-        Ok(consent.zip(tenant).map(|(consent, tenant)| Grounds { consent, terms: tenant.terms }))
+        Ok(consent.zip(tenant).map(|(consent, tenant)| Grounds { consent, tenant }))
     }
 
     /// Adds parts of a record from where the stream stands. `Ok(true)` when the record is whole, `Ok(false)` when the

@@ -184,8 +184,8 @@ impl Vault {
         let rows = tenants.flat_map(|prefix| self.book.scan::<RecordRow>(&prefix));
         rows.map(move |row| {
             let record = row?.1.into_domain()?;
-            let Grounds { consent, terms } = self.grounds(&record)?.ok_or(Error::Damaged)?;
-            let decision = policy::decide(job, &record, &consent, &terms, now);
+            let Grounds { consent, tenant } = self.grounds(&record)?.ok_or(Error::Damaged)?;
+            let decision = policy::decide(job, &record, &consent, &tenant.terms, now);
             Ok((record, decision))
         })
     }

@@ -4,6 +4,7 @@
 //! so nobody can say later that a receipt was signed by somebody else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use prost::Message;
@@ -109,7 +110,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub fn tenant(&self, id: &TenantId) -> Result<Tenant, Error> {
+    pub fn tenant(&self, id: &TenantId) -> Result<Arc<Tenant>, Error> {
         self.now()?;
         self.book.tenant(id)?.ok_or(Error::NotFound)
     }
@@ -126,7 +127,7 @@ impl Vault {
         let keys = keys.map(|keys| self.prove(id, keys)).transpose()?;
         let mut transaction = Transaction::default();
         let writes = self.writes.lock();
-        let mut tenant = base(self.book.tenant(id)?)?;
+        let mut tenant = base(self.book.tenant(id)?.map(Arc::unwrap_or_clone))?;
         if let Some(keys) = keys {
             self.put_keys(&mut transaction, &tenant, &keys, now)?;
             tenant.jwks = keys.jwks;

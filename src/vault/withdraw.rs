@@ -39,8 +39,8 @@ impl Vault {
         let marked = self.mark(transaction, &records)?;
         drop(writes);
         let destruction = self.destroy(marked)?;
-        let terms = self.tenant(tenant)?.terms;
-        if all_whole { Ok((view(consent, &terms, now), destruction)) } else { Err(Error::Damaged) }
+        let tenant = self.tenant(tenant)?;
+        if all_whole { Ok((view(consent, &tenant.terms, now), destruction)) } else { Err(Error::Damaged) }
     }
 
     /// Erases a person: all of their consents are withdrawn and all of their records unrecoverable when this returns, and

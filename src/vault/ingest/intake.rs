@@ -230,22 +230,22 @@ impl Fresh {
         Ok(())
     }
 
-    /// Makes everything durable. The record then knows where its parts are.
-    pub(super) fn store(mut self, volumes: &Volumes) -> Result<Stored, Error> {
+    /// Writes what is not written yet. The record then knows where its parts are.
+    pub(super) fn stored(mut self, volumes: &Volumes) -> Result<Stored, Error> {
         self.write(volumes, 0)?;
         for part in &mut self.record.parts {
             part.extents = self.appending.extents(part.number);
         }
-        self.appending.sync()?;
-        Ok(Stored { record: self.record, claim: self.claim, leaf: self.leaf })
+        Ok(Stored { record: self.record, claim: self.claim, leaf: self.leaf, appending: self.appending })
     }
 }
 
-/// A record whose parts are durable and that no row names.
+/// A record whose parts are in volumes, not yet durable, and that no row names.
 pub(super) struct Stored {
     pub(super) record: Record,
     pub(super) claim: Claim,
     pub(super) leaf: Secret,
+    pub(super) appending: Appending,
 }
 
 /// A serial drawn for a record that does not exist yet. Dropped before the record does, it is given up, or back if nothing was written
