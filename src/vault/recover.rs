@@ -132,7 +132,8 @@ impl Blueprint {
             (keyring, clock)
         };
         let keyring = Arc::new(keyring);
-        let book = Book::new(Box::new(JournaledLedger::open(&layout.ledger())?), Arc::clone(&keyring));
+        let ledger = JournaledLedger::open(&layout.ledger())?.with_reserve(self.reserve);
+        let book = Book::new(Box::new(ledger), Arc::clone(&keyring));
         let vault = Vault {
             gate: Gate::new(keyring.generation()),
             counts: Mutex::new(Counts::load(&book)?),

@@ -38,6 +38,8 @@ pub struct JournaledLedger {
     store: Arc<Store>,
     /// The upkeep that is under way, if it is.
     upkeep: Mutex<Upkeep>,
+    /// How many bytes of the disk a dump leaves free.
+    reserve: u64,
 }
 
 #[derive(Debug)]
@@ -92,7 +94,14 @@ impl JournaledLedger {
         if last < position {
             store.dump(NO_DAY)?;
         }
-        Ok(Self { store: Arc::new(store), upkeep: Mutex::default() })
+        Ok(Self { store: Arc::new(store), upkeep: Mutex::default(), reserve: RESERVE })
+    }
+
+    /// The same, whose dumps leave so many bytes of the disk free.
+    #[must_use]
+    pub fn with_reserve(mut self, reserve: u64) -> Self {
+        self.reserve = reserve;
+        self
     }
 
     /// Whether the index in the directory `dir` could be made anew: dump and journal are whole. Changes no file.
@@ -195,10 +204,10 @@ impl Ledger for JournaledLedger {
         if dump {
             upkeep.dumped_on = Some(day);
         }
-        let store = Arc::clone(&self.store);
+        let (store, reserve) = (Arc::clone(&self.store), self.reserve);
         upkeep.running = Some(std::thread::spawn(move || {
             // A dump first: it lets the checkpoint let go of more.
-            let dumped = if dump { store.dump_if_it_fits(day) } else { Ok(()) };
+            let dumped = if dump { store.dump_if_it_fits(day, reserve) } else { Ok(()) };
             if let Err(error) = dumped.and_then(|()| store.checkpoint()) {
                 store.fail(&error);
             }
@@ -254,10 +263,10 @@ impl Store {
     }
 
     /// Takes a dump, unless it could take the room that destruction needs on a disk that is nearly full.
-    fn dump_if_it_fits(&self, day: u32) -> Result<(), LedgerError> {
+    fn dump_if_it_fits(&self, day: u32, reserve: u64) -> Result<(), LedgerError> {
         let disk = rustix::fs::statvfs(&self.dir).map_err(io::Error::from)?;
         // The index has every row, and more.
-        let wanted = fs::metadata(Layout(&self.dir).index().join("db"))?.len().saturating_add(RESERVE);
+        let wanted = fs::metadata(Layout(&self.dir).index().join("db"))?.len().saturating_add(reserve);
         if disk.f_bavail.saturating_mul(disk.f_frsize) < wanted {
             tracing::warn!(bytes = wanted, "no dump of the ledger is taken: the disk has not so much room");
             return Ok(());

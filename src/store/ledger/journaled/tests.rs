@@ -279,6 +279,17 @@ fn no_dump_takes_the_last_room_of_a_disk() {
 }
 
 #[test]
+fn a_dump_leaves_the_reserve_that_the_vault_has() {
+    for (reserve, taken) in [(1 << 60, false), (0, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = grown(dir.path(), 1).with_reserve(reserve);
+        ledger.keep(1).unwrap();
+        ledger.upkeep.lock().running.take().unwrap().join().unwrap();
+        assert_eq!(Dump::newest(&Layout(dir.path()).dumps()).unwrap().is_some(), taken);
+    }
+}
+
+#[test]
 fn upkeep_that_panicked_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = grown(dir.path(), 1);
