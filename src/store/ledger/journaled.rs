@@ -2,9 +2,10 @@
 //!
 //! A transaction goes to the journal, then to the index, under one lock, so that both have the same order. It is durable when the
 //! journal is synced; the index is never waited for. With each transaction the index keeps that transaction's sequence, so a start
-//! knows from where to replay. That holds for what the kernel still has. After power loss sled's file may lack pages in its midst, and
-//! sled passes over them: an index that was open then is made anew. When much was appended, a checkpoint makes the index durable and
-//! lets segments go that it and the last dump make needless. From the dump and the journal since, an index that is lost is made anew.
+//! knows from where to replay. That holds for what the kernel still has. After power loss, or a sync that failed, sled's file may lack
+//! pages in its midst, and sled passes over them: an index that was open or being synced then is made anew. When much was appended, a
+//! checkpoint makes the index durable and lets segments go that it and the last dump make needless. From the dump and the journal since,
+//! an index that is lost is made anew.
 
 use std::fs;
 use std::io;
@@ -28,6 +29,10 @@ const POSITION: &[u8] = b"\0";
 const CHECKPOINT_BYTES: u64 = 32 << 20;
 /// A dump is taken when there are so many segments of the journal, 1 GiB, and once a day.
 const DUMP_SEGMENTS: usize = 64;
+
+/// What stands in place of the boot id while the index is being synced. The kernel may drop what a sync failed to write, and says so
+/// once: a start that finds this does not believe the index.
+const IN_DOUBT: &[u8] = b"";
 
 /// The day of a dump that is taken before the day is known.
 const NO_DAY: u32 = 0;
@@ -74,14 +79,15 @@ impl JournaledLedger {
         let journal = Journal::open(layout.journal())?;
         let (boot, opened_in) = (files::boot_id()?, layout.opened_in()?);
         if opened_in.is_some_and(|before| before != boot) && layout.is_used()? {
-            tracing::warn!("the machine went down while the ledger was open: its index is made anew");
+            tracing::warn!("the machine went down while the ledger was open, or a sync failed: its index is made anew");
             Self::rebuild(dir)?;
         }
-        files::replace(&layout.running(), &boot)?;
         if !layout.index().exists() && layout.is_used()? {
             return Err(LedgerError::Damaged("the index is missing: `idvault doctor --rebuild` makes it anew".to_owned()));
         }
+        files::replace(&layout.running(), IN_DOUBT)?;
         let index = SledLedger::open(&layout.index())?;
+        files::replace(&layout.running(), &boot)?;
         let mut position = position_of(&index)?;
         if position == 0 && index.scan(&[]).next().is_some() {
             // Rows from before there was a journal: they count as its first transaction, which only a dump can hold.
@@ -222,10 +228,9 @@ impl Drop for JournaledLedger {
             // What it says it has said already.
             running.join().unwrap_or_default();
         }
-        let Store { dir, index, .. } = &*self.store;
-        let running = Layout(dir).running();
-        // An index that is not whole is made anew, if the machine goes down before it is opened again.
-        if let Err(error) = index.sync(index.latest()).and_then(|()| Ok(fs::remove_file(&running)?)) {
+        let store = &self.store;
+        // An index that is not whole is made anew.
+        if let Err(error) = store.sync_index().and_then(|()| Ok(fs::remove_file(Layout(&store.dir).running())?)) {
             tracing::warn!(%error, "the index of the ledger was not closed");
         }
     }
@@ -235,9 +240,16 @@ impl Store {
     /// Makes the index durable, and lets go of what nobody needs any more.
     fn checkpoint(&self) -> Result<(), LedgerError> {
         let position = self.settled();
-        self.index.sync(self.index.latest())?;
+        self.sync_index()?;
+        files::replace(&Layout(&self.dir).running(), &files::boot_id()?)?;
         let dumped = self.last_dump()?.map_or(0, |dump| dump.sequence);
         Ok(self.journal.forget(position.min(dumped))?)
+    }
+
+    /// Makes the index durable. It is in doubt until the caller says otherwise.
+    fn sync_index(&self) -> Result<(), LedgerError> {
+        files::replace(&Layout(&self.dir).running(), IN_DOUBT)?;
+        self.index.sync(self.index.latest())
     }
 
     /// The last dump. One that is damaged counts for nothing, and the next takes its place.
@@ -304,7 +316,7 @@ impl Layout<'_> {
         self.0.join("dump")
     }
 
-    /// There while the index is open: in which boot it was opened.
+    /// There while the index is open: in which boot it was opened, or [`IN_DOUBT`].
     fn running(&self) -> PathBuf {
         self.0.join("running")
     }

@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct SledLedger {
     db: ::sled::Db,
-    file: File,
+    pub(super) file: File,
     group: Group,
 }
 

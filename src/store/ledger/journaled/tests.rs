@@ -119,9 +119,9 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn an_index_of_which_power_loss_left_some_is_made_anew() {
+fn an_index_of_which_some_never_reached_the_disk_is_made_anew() {
     const PAGE: usize = 4096;
-    let (dir, image) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let dir = tempfile::tempdir().unwrap();
     let change = |ledger: &JournaledLedger, value: u8| {
         for number in (0..6_000_u32).map(|number| number * 7_919 % 6_000) {
             let mut transaction = Transaction::default();
@@ -134,20 +134,32 @@ fn an_index_of_which_power_loss_left_some_is_made_anew() {
     change(&ledger, 1);
     ledger.store.checkpoint().unwrap();
     drop(ledger);
-    let ledger = JournaledLedger::open(dir.path()).unwrap();
+    let mut ledger = JournaledLedger::open(dir.path()).unwrap();
     let synced = fs::read(dir.path().join("index/db")).unwrap();
     change(&ledger, 2);
     let before = rows(&ledger);
-    copy(dir.path(), image.path());
-    // One page in eight of those that sled wrote since its file was synced never reached the medium.
-    let db = image.path().join("index/db");
-    let mut pages = fs::read(&db).unwrap();
-    for (page, old) in pages.chunks_mut(PAGE).zip(synced.chunks(PAGE)).filter(|(page, old)| page != old).step_by(8) {
-        page.copy_from_slice(old);
-    }
-    fs::write(&db, pages).unwrap();
-    fs::write(image.path().join("running"), "another boot").unwrap();
-    assert!(rows(&JournaledLedger::open(image.path()).unwrap()) == before);
+    let made_anew = |running: &[u8]| {
+        let image = tempfile::tempdir().unwrap();
+        copy(dir.path(), image.path());
+        // One page in eight of those that sled wrote since its file was synced never reached the medium.
+        let db = image.path().join("index/db");
+        let mut pages = fs::read(&db).unwrap();
+        for (page, old) in pages.chunks_mut(PAGE).zip(synced.chunks(PAGE)).filter(|(page, old)| page != old).step_by(8) {
+            page.copy_from_slice(old);
+        }
+        fs::write(&db, pages).unwrap();
+        fs::write(image.path().join("running"), running).unwrap();
+        JournaledLedger::open(image.path()).is_ok_and(|ledger| rows(&ledger) == before)
+    };
+    let running = || fs::read(Layout(dir.path()).running()).unwrap();
+    assert!(made_anew(b"another boot"), "after power loss");
+    assert_eq!(running(), files::boot_id().unwrap(), "after a kill it is believed");
+    // Every sync of this device fails, and then the kernel drops what it could not write.
+    Arc::get_mut(&mut ledger.store).unwrap().index.file = fs::File::open("/dev/null").unwrap();
+    ledger.store.checkpoint().unwrap_err();
+    assert!(made_anew(&running()), "after a sync that failed");
+    drop(ledger);
+    assert!(made_anew(&running()), "after another one, when the vault ended");
 }
 
 #[test]
