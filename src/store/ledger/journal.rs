@@ -64,15 +64,6 @@ struct Segment {
     offset: u64,
 }
 
-/// A transaction as the journal has it.
-#[derive(Debug)]
-pub(super) struct Entry {
-    /// Its number.
-    pub(super) sequence: u64,
-    /// Its changes, in their order.
-    pub(super) changes: Vec<Change>,
-}
-
 impl Journal {
     /// The journal in the directory `dir`, made if absent. [`Journal::replay`] comes before the first [`Journal::append`].
     pub(super) fn open(dir: PathBuf) -> io::Result<Self> {
@@ -89,7 +80,7 @@ impl Journal {
     pub(super) fn replay(
         &self,
         position: u64,
-        mut each: impl FnMut(Entry) -> Result<(), LedgerError>,
+        mut each: impl FnMut(Vec<Change>) -> Result<(), LedgerError>,
     ) -> Result<u64, LedgerError> {
         let firsts = self.segments()?;
         let begin = firsts.partition_point(|first| *first <= position.saturating_add(1)).saturating_sub(1);
@@ -103,9 +94,9 @@ impl Journal {
             }
             let segment = files::read_medium(&self.path(*first))?;
             let mut rest = segment.as_slice();
-            while let Some((entry, behind)) = read_frame(rest, next) {
+            while let Some((changes, behind)) = read_frame(rest, next) {
                 if next > position {
-                    each(entry)?;
+                    each(changes)?;
                 }
                 (rest, next) = (behind, next.saturating_add(1));
             }
@@ -120,8 +111,8 @@ impl Journal {
     }
 
     /// Appends a transaction: readable after a crash of the process at once, after one of the machine when [`Journal::sync`]
-    /// returns for its ticket. Returns its sequence.
-    pub(super) fn append(&self, changes: &[Change]) -> io::Result<(u64, Ticket)> {
+    /// returns for its ticket.
+    pub(super) fn append(&self, changes: &[Change]) -> io::Result<Ticket> {
         let mut frame = vec![0; HEADER_LEN];
         changes::encode(changes, &mut frame);
         let mut tail = self.tail.lock();
@@ -141,10 +132,9 @@ impl Journal {
         segment.file.write_all_at(&frame, segment.offset)?;
         tail.segment = Some(Segment { offset: segment.offset.saturating_add(length), ..segment });
         tail.appended = tail.appended.saturating_add(length);
-        let sequence = tail.next;
-        tail.next = sequence.saturating_add(1);
+        tail.next = tail.next.saturating_add(1);
         tail.failed = false;
-        Ok((sequence, self.group.wrote()))
+        Ok(self.group.wrote())
     }
 
     /// The ticket of the latest transaction.
@@ -251,10 +241,10 @@ fn split_frame(bytes: &[u8]) -> Option<(u64, u64, &[u8], &[u8])> {
 }
 
 /// The transaction `next` at the beginning of `bytes`, if it is there and whole, and what is behind it.
-fn read_frame(bytes: &[u8], next: u64) -> Option<(Entry, &[u8])> {
+fn read_frame(bytes: &[u8], next: u64) -> Option<(Vec<Change>, &[u8])> {
     let (sequence, _, changes, behind) = split_frame(bytes)?;
     let changes = changes::decode(changes).filter(|_| sequence == next)?;
-    Some((Entry { sequence, changes }, behind))
+    Some((changes, behind))
 }
 
 /// Up to which sequence some whole frame in `bytes`, wherever it begins, says that the journal was durable.

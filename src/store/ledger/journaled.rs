@@ -1,11 +1,12 @@
 //! The ledger as the vault uses it: the journal makes transactions durable, the index finds rows.
 //!
 //! A transaction goes to the journal, then to the index, under one lock, so that both have the same order. It is durable when the
-//! journal is synced; the index is never waited for. With each transaction the index keeps that transaction's sequence, so a start
-//! knows from where to replay. That holds for what the kernel still has. After power loss, or a sync that failed, sled's file may lack
-//! pages in its midst, and sled passes over them: an index that was open or being synced then is made anew. When much was appended, a
-//! checkpoint makes the index durable and lets segments go that it and the last dump make needless. From the dump and the journal since,
-//! an index that is lost is made anew.
+//! journal is synced; the index is never waited for. When much was appended, a checkpoint makes the index durable and notes in it the
+//! last transaction that it has, and lets segments go that it and the last dump make needless. A start replays what came after: a
+//! transaction says what rows are, so one that the index has does no harm, and one that it has in part becomes whole.
+//!
+//! That holds for what the kernel still has. After power loss, or a sync that failed, sled's file may lack pages in its midst, and sled
+//! passes over them: an index that was open or being synced then is made anew, from the dump and the journal since.
 
 use std::fs;
 use std::io;
@@ -16,14 +17,14 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 
 use super::dump::Dump;
-use super::journal::{Entry, Journal};
+use super::journal::Journal;
 use super::sled::SledLedger;
 use super::{Change, Ledger, LedgerError, RawRow, Transaction};
 use crate::files;
 use crate::store::group::Ticket;
 use crate::store::volume::RESERVE;
 
-/// Under this key the index keeps the sequence of the last transaction that it has.
+/// Under this key the index keeps the sequence of a transaction: it has that one and all before.
 const POSITION: &[u8] = b"\0";
 /// A checkpoint is taken when so many bytes were appended since the last one.
 const CHECKPOINT_BYTES: u64 = 32 << 20;
@@ -93,12 +94,16 @@ impl JournaledLedger {
             // Rows from before there was a journal: they count as its first transaction, which only a dump can hold.
             position = 1;
         }
-        let last = journal.replay(position, |entry| apply(&index, entry.into_changes()))?;
+        let last = journal.replay(position, |changes| apply(&index, changes))?;
         let store = Store { dir: dir.to_owned(), index, journal, order: Mutex::default(), failed: Mutex::default() };
         // The index has what the journal has not: rows from before there was one, or what it lost and nobody acknowledged, but a
         // retry may be answered from.
         if last < position {
             store.dump(NO_DAY)?;
+        }
+        // So that the next start need not replay it again, however soon that is.
+        if last > position {
+            store.checkpoint()?;
         }
         Ok(Self { store: Arc::new(store), upkeep: Mutex::default(), reserve: RESERVE })
     }
@@ -115,7 +120,7 @@ impl JournaledLedger {
     /// # Errors
     /// When it could not.
     pub fn check(dir: &Path) -> Result<(), LedgerError> {
-        Self::replay(&Layout(dir), |_| Ok(()))
+        Self::replay(&Layout(dir), |_| Ok(())).map(drop)
     }
 
     /// Makes the index in the directory `dir` anew, from the last dump and the journal since. The ledger must not be open.
@@ -129,7 +134,8 @@ impl JournaledLedger {
             fs::remove_dir_all(&draft)?;
         }
         let index = SledLedger::open(&draft)?;
-        Self::replay(&layout, |changes| apply(&index, changes))?;
+        let position = Self::replay(&layout, |changes| apply(&index, changes))?;
+        apply(&index, vec![position_row(position)])?;
         index.sync(index.latest())?;
         let rows = index.scan(&[]).try_fold(0_u64, |rows, row| row.map(|_| rows.saturating_add(1)))?;
         drop(index);
@@ -141,8 +147,9 @@ impl JournaledLedger {
         Ok(rows)
     }
 
-    /// Gives all that an index is made of: the rows of the last dump, then what the journal has since.
-    fn replay(layout: &Layout, mut each: impl FnMut(Vec<Change>) -> Result<(), LedgerError>) -> Result<(), LedgerError> {
+    /// Gives all that an index is made of: the rows of the last dump, then what the journal has since. Returns the sequence of the
+    /// last transaction in it.
+    fn replay(layout: &Layout, mut each: impl FnMut(Vec<Change>) -> Result<(), LedgerError>) -> Result<u64, LedgerError> {
         let (dump, journal) = (Dump::newest(&layout.dumps())?, Journal::open(layout.journal())?);
         // Rows from before there was a journal may be in the index alone, until a dump has them as the first transaction. After that
         // there is a journal, and what is lost with it may be in the index alone.
@@ -152,7 +159,8 @@ impl JournaledLedger {
         if let Some(dump) = &dump {
             dump.read(&mut each)?;
         }
-        journal.replay(dump.map_or(0, |dump| dump.sequence), |entry| each(entry.into_changes())).map(drop)
+        let dumped = dump.map_or(0, |dump| dump.sequence);
+        Ok(journal.replay(dumped, each)?.max(dumped))
     }
 }
 
@@ -174,9 +182,9 @@ impl Ledger for JournaledLedger {
         let changes = transaction.into_changes();
         let _order = store.order.lock();
         store.check()?;
-        let (sequence, ticket) = store.journal.append(&changes)?;
+        let ticket = store.journal.append(&changes)?;
         // The journal has it: the index must not go on without it.
-        apply(&store.index, Entry { sequence, changes }.into_changes()).inspect_err(|error| store.fail(error))?;
+        apply(&store.index, changes).inspect_err(|error| store.fail(error))?;
         Ok(ticket)
     }
 
@@ -185,7 +193,8 @@ impl Ledger for JournaledLedger {
     }
 
     fn sync(&self, ticket: Ticket) -> Result<(), LedgerError> {
-        Ok(self.store.journal.sync(ticket)?)
+        // The index may then have what the journal lost.
+        Ok(self.store.journal.sync(ticket).inspect_err(|_| self.store.doubt())?)
     }
 
     fn keep(&self, day: u32) -> Result<(), LedgerError> {
@@ -230,7 +239,7 @@ impl Drop for JournaledLedger {
         }
         let store = &self.store;
         // An index that is not whole is made anew.
-        if let Err(error) = store.sync_index().and_then(|()| Ok(fs::remove_file(Layout(&store.dir).running())?)) {
+        if let Err(error) = store.sync_index().and_then(|_| Ok(fs::remove_file(Layout(&store.dir).running())?)) {
             tracing::warn!(%error, "the index of the ledger was not closed");
         }
     }
@@ -239,17 +248,28 @@ impl Drop for JournaledLedger {
 impl Store {
     /// Makes the index durable, and lets go of what nobody needs any more.
     fn checkpoint(&self) -> Result<(), LedgerError> {
-        let position = self.settled();
-        self.sync_index()?;
+        let position = self.sync_index()?;
         files::replace(&Layout(&self.dir).running(), &files::boot_id()?)?;
         let dumped = self.last_dump()?.map_or(0, |dump| dump.sequence);
         Ok(self.journal.forget(position.min(dumped))?)
     }
 
-    /// Makes the index durable. It is in doubt until the caller says otherwise.
-    fn sync_index(&self) -> Result<(), LedgerError> {
+    /// Makes the index durable up to the transaction whose sequence is returned. It is in doubt until the caller says otherwise.
+    fn sync_index(&self) -> Result<u64, LedgerError> {
         files::replace(&Layout(&self.dir).running(), IN_DOUBT)?;
-        self.index.sync(self.index.latest())
+        let position = self.settled();
+        if position > 0 {
+            apply(&self.index, vec![position_row(position)])?;
+        }
+        self.index.sync(self.index.latest())?;
+        Ok(position)
+    }
+
+    /// Does what can be done for the next start not to believe the index.
+    fn doubt(&self) {
+        if let Err(error) = files::replace(&Layout(&self.dir).running(), IN_DOUBT) {
+            tracing::warn!(%error, "the index of the ledger could not be marked");
+        }
     }
 
     /// The last dump. One that is damaged counts for nothing, and the next takes its place.
@@ -335,17 +355,12 @@ impl Layout<'_> {
     }
 }
 
-impl Entry {
-    /// Its changes, and the index's new position.
-    fn into_changes(self) -> Vec<Change> {
-        let Self { sequence, mut changes } = self;
-        changes.push(Change { key: POSITION.to_vec(), value: Some(sequence.to_be_bytes().to_vec()) });
-        changes
-    }
-}
-
 fn apply(index: &SledLedger, changes: Vec<Change>) -> Result<(), LedgerError> {
     index.apply(changes.into()).map(|_| ())
+}
+
+fn position_row(position: u64) -> Change {
+    Change { key: POSITION.to_vec(), value: Some(position.to_be_bytes().to_vec()) }
 }
 
 fn position_of(index: &SledLedger) -> Result<u64, LedgerError> {

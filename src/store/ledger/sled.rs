@@ -9,6 +9,8 @@ use std::ops::Bound;
 use std::path::Path;
 use std::time::Duration;
 
+use parking_lot::RwLock;
+
 use super::{Change, Ledger, LedgerError, RawRow, Transaction};
 use crate::store::group::{Group, Ticket};
 
@@ -23,10 +25,13 @@ const SEGMENT_BYTES: usize = 4 << 20;
 const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Rows in one sled tree, so that a transaction is one sled batch.
+/// Rows in one sled tree. A transaction is seen whole or not at all; whether a crash leaves all of it is for the journal to mend. sled's
+/// own batches would see to that too, but write and sync a buffer each.
 #[derive(Debug)]
 pub struct SledLedger {
     db: ::sled::Db,
+    /// Held for writing while a transaction is applied.
+    whole: RwLock<()>,
     pub(super) file: File,
     group: Group,
 }
@@ -46,7 +51,17 @@ impl SledLedger {
         file.sync_all()?;
         File::open(dir)?.sync_all()?;
         crate::files::sync_parent(dir)?;
-        Ok(Self { db, file, group: Group::default() })
+        Ok(Self { db, whole: RwLock::default(), file, group: Group::default() })
+    }
+}
+
+impl SledLedger {
+    /// The rows that sled gives, each read between transactions.
+    fn wholly(&self, mut rows: ::sled::Iter) -> Box<dyn Iterator<Item = Result<RawRow, LedgerError>> + '_> {
+        Box::new(std::iter::from_fn(move || {
+            let _whole = self.whole.read();
+            rows.next().map(raw)
+        }))
     }
 }
 
@@ -80,28 +95,28 @@ fn open_patiently(config: &::sled::Config) -> Result<::sled::Db, ::sled::Error> 
 
 impl Ledger for SledLedger {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
+        let _whole = self.whole.read();
         Ok(self.db.get(key)?.map(|value| value.to_vec()))
     }
 
     fn scan(&self, prefix: &[u8]) -> Box<dyn Iterator<Item = Result<RawRow, LedgerError>> + '_> {
-        Box::new(self.db.scan_prefix(prefix).map(raw))
+        self.wholly(self.db.scan_prefix(prefix))
     }
 
     fn scan_after(&self, prefix: &[u8], after: &[u8]) -> Box<dyn Iterator<Item = Result<RawRow, LedgerError>> + '_> {
         let prefix = prefix.to_vec();
-        let rows = self.db.range::<&[u8], _>((Bound::Excluded(after), Bound::Unbounded)).map(raw);
+        let rows = self.wholly(self.db.range::<&[u8], _>((Bound::Excluded(after), Bound::Unbounded)));
         Box::new(rows.take_while(move |row| row.as_ref().map_or(true, |row| row.key.starts_with(&prefix))))
     }
 
     fn apply(&self, transaction: Transaction) -> Result<Ticket, LedgerError> {
-        let mut batch = ::sled::Batch::default();
+        let _whole = self.whole.write();
         for Change { key, value } in transaction.into_changes() {
             match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
+                Some(value) => self.db.insert(key, value)?,
+                None => self.db.remove(key)?,
+            };
         }
-        self.db.apply_batch(batch)?;
         Ok(self.group.wrote())
     }
 

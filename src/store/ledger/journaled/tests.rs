@@ -108,6 +108,38 @@ fn an_index_that_is_ahead_of_the_journal_is_kept_whole() {
     assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()), before);
 }
 
+#[test]
+fn an_index_gets_what_a_kill_left_out_and_no_more_than_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = grown(dir.path(), 5);
+    ledger.store.checkpoint().unwrap();
+    let mut transaction = Transaction::default();
+    transaction.put(b"R1".to_vec(), vec![11]);
+    transaction.put(b"R9".to_vec(), vec![9]);
+    transaction.remove(b"R2".to_vec());
+    ledger.sync(ledger.apply(transaction).unwrap()).unwrap();
+    let before = rows(&ledger);
+    drop(ledger);
+    // Any part of what came after the checkpoint may be missing.
+    for missing in 0..8 {
+        let index = SledLedger::open(&Layout(dir.path()).index()).unwrap();
+        let mut transaction = Transaction::default();
+        transaction.put(POSITION.to_vec(), 5_u64.to_be_bytes().to_vec());
+        if missing & 1 > 0 {
+            transaction.put(b"R1".to_vec(), vec![1]);
+        }
+        if missing & 2 > 0 {
+            transaction.remove(b"R9".to_vec());
+        }
+        if missing & 4 > 0 {
+            transaction.put(b"R2".to_vec(), vec![2]);
+        }
+        index.apply(transaction).unwrap();
+        drop(index);
+        assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()), before, "{missing}");
+    }
+}
+
 /// Copies index and journal as they are.
 fn copy(from: &Path, to: &Path) {
     for name in ["index", "journal"] {
