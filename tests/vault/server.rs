@@ -165,11 +165,11 @@ impl Server {
         self.home.path().join("data")
     }
 
-    /// The volume files that are there.
+    /// The volume files that are there. An hour may go meanwhile.
     pub(crate) fn volumes(&self) -> Vec<PathBuf> {
         let hours = std::fs::read_dir(self.data().join("volumes")).unwrap();
-        let files = |hour: &Path| std::fs::read_dir(hour).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>();
-        hours.flat_map(|hour| files(&hour.unwrap().path())).collect()
+        let files = hours.flat_map(|hour| std::fs::read_dir(hour.unwrap().path())).flatten();
+        files.filter_map(|file| Some(file.ok()?.path())).collect()
     }
 }
 
