@@ -1,11 +1,13 @@
 //! The only wiring: a configuration becomes a vault that is open and recovered, then a bound port, then a server that runs
 //! until it is told to drain or the vault stops.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -171,8 +173,9 @@ impl App {
         // Until the keeper has looked at the clock.
         reporter.set_service_status("", ServingStatus::NotServing).await;
         let (said, health) = watch::channel(false);
+        let (running, ended) = mpsc::channel();
         let kept = Arc::clone(&self.vault);
-        std::thread::spawn(move || keep(&kept, &said));
+        std::thread::spawn(move || keep(&kept, &said, &ended));
         let reporting = tokio::spawn(report(Arc::clone(&self.vault), reporter.clone(), health));
         tokio::select! {
             () = shutdown => tracing::info!("draining"),
@@ -183,6 +186,7 @@ impl App {
         drain.send_replace(true);
         let drained = tokio::time::timeout(self.drain, &mut server).await;
         reporting.abort();
+        drop(running);
         if drained.is_err() {
             tracing::warn!("calls were still open after the drain and are cut");
             server.abort();
@@ -248,14 +252,16 @@ fn source(options: &Options) -> Result<Box<dyn Source>, BuildError> {
 }
 
 /// Keeps a vault: does what time asks for, in a thread of its own that no call can crowd out. Ends when the vault stops or
-/// nobody wants to know its health any more.
-fn keep(vault: &Vault, health: &watch::Sender<bool>) {
+/// `running` is dropped at the other end.
+fn keep(vault: &Vault, health: &watch::Sender<bool>, running: &Receiver<Infallible>) {
     let pause = if vault.clock().is_simulated() { SIMULATED_TICK } else { TICK };
-    while vault.stop().reason().is_none() && !health.is_closed() {
+    while vault.stop().reason().is_none() {
         let ticked = vault.tick().map_err(|error| vault.stop_if_failed(error));
         let well = ticked.is_ok() && vault.clock().times().trusted;
         health.send_if_modified(|said| std::mem::replace(said, well) != well);
-        std::thread::sleep(pause);
+        if running.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
+            return;
+        }
     }
 }
 

@@ -221,7 +221,9 @@ fn a_bench_tells_both_sides_and_leaves_nothing() {
     let home = tempfile::tempdir().unwrap();
     let script = "
         # So short a bench says nothing, and may find the twin slower: 70.
-        idvault bench io --seconds 0.01 --clients 2 --largest 70000 --json > bench.json || test $? = 70
+        idvault bench io --seconds 0.01 --clients 2 --largest 70000 --preload 9 --json \\
+            --line upload --line fetch_tls --line fetch_cold --line write_amplification --line space_amplification \\
+            --line rss_mib --line start_killed_s --line raw_aead > bench.json || test $? = 70
         ls
         set -m
         idvault bench io --seconds 100 2> interrupted.txt & bench=$!
@@ -240,11 +242,22 @@ fn a_bench_tells_both_sides_and_leaves_nothing() {
     let report: serde_json::Value = serde_json::from_slice(&fs::read(home.path().join("bench.json")).unwrap()).unwrap();
     assert!(report["machine"]["cpus"].as_u64().unwrap() > 0);
     let lines = report["lines"].as_array().unwrap();
-    assert_eq!(lines.iter().map(|line| line["name"].as_str().unwrap()).collect::<Vec<_>>(), ["upload", "fetch"]);
-    for line in lines {
+    let names = [
+        "upload",
+        "fetch_tls",
+        "fetch_cold",
+        "write_amplification",
+        "space_amplification",
+        "rss_mib",
+        "start_killed_s",
+        "raw_aead",
+    ];
+    let units = ["MB/s", "MB/s", "MB/s", "x", "x", "MiB", "s", "MB/s"];
+    assert_eq!(lines.iter().map(|line| line["name"].as_str().unwrap()).collect::<Vec<_>>(), names);
+    for (line, unit) in lines.iter().zip(units) {
         let number = |field: &str| line[field].as_f64().unwrap();
         assert!(number("value") > 0.0 && number("reference") > 0.0 && number("ratio") > 0.0);
-        assert_eq!(line["unit"], "MB/s");
+        assert_eq!(line["unit"], unit);
         assert!(
             line["interval"][0].as_f64().unwrap() <= number("ratio") && number("ratio") <= line["interval"][1].as_f64().unwrap()
         );

@@ -120,14 +120,19 @@ impl Form {
     }
 }
 
+/// Connects, over TLS or plainly.
+pub(super) async fn connect(endpoint: &Endpoint, tls: Option<&tls::Client>) -> Result<Channel, tonic::transport::Error> {
+    match tls {
+        Some(tls) => secure::connect(endpoint, tls).await,
+        None => endpoint.connect().await,
+    }
+}
+
 /// Connects; a vault that is just starting is waited for, one that refuses is not.
 async fn patiently(endpoint: &Endpoint, tls: Option<&tls::Client>) -> Result<Channel, tonic::transport::Error> {
     let mut tries = 0_u32;
     loop {
-        let connected = match tls {
-            Some(tls) => secure::connect(endpoint, tls).await,
-            None => endpoint.connect().await,
-        };
+        let connected = connect(endpoint, tls).await;
         tries = tries.saturating_add(1);
         match connected {
             Err(error) if tries < TRIES && Fault::in_causes_of(&error).is_none() => tokio::time::sleep(PAUSE).await,

@@ -76,6 +76,25 @@ struct Pem {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { dir, .. } = arguments;
+    for path in write(arguments)? {
+        anstream::eprintln!("wrote {}", path.display());
+    }
+    anstream::println!("[tls]");
+    for (setting, file) in [("cert", "server.pem"), ("key", "server.key"), ("client_ca", "ca.pem")] {
+        // A string of JSON is one of TOML as well.
+        anstream::println!("{setting} = {}", serde_json::Value::from(dir.join(file).display().to_string()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the certificates of these callers, for a vault on this machine.
+pub(super) fn make_for(dir: &Path, trust_domain: TrustDomain, callers: &[&str]) -> Result<(), Failure> {
+    let caller = callers.iter().map(|caller| caller.parse().map_err(Failure::usage)).collect::<Result<_, _>>()?;
+    write(&Arguments { dir: dir.to_owned(), trust_domain, host: vec!["127.0.0.1".to_owned()], caller }).map(drop)
+}
+
+fn write(arguments: &Arguments) -> Result<Vec<PathBuf>, Failure> {
     let Arguments { dir, trust_domain, host, caller } = arguments;
     let pems = make(dir, trust_domain, host, caller)?;
     let mut seen = BTreeSet::new();
@@ -85,14 +104,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     std::fs::create_dir_all(dir).map_err(|error| Failure::file(dir, &error))?;
     for Pem { path, text } in &pems {
         write_private(path, text.as_bytes())?;
-        anstream::eprintln!("wrote {}", path.display());
     }
-    anstream::println!("[tls]");
-    for (setting, file) in [("cert", "server.pem"), ("key", "server.key"), ("client_ca", "ca.pem")] {
-        // A string of JSON is one of TOML as well.
-        anstream::println!("{setting} = {}", serde_json::Value::from(dir.join(file).display().to_string()));
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(pems.into_iter().map(|pem| pem.path).collect())
 }
 
 /// The authority, the vault and everybody else: a certificate and a key each.

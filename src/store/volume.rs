@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 
 use active::Volume;
 pub use appending::Appending;
-use direct::{AlignedBuffer, DirectFile};
+pub use direct::{AlignedBuffer, DirectFile};
 pub use frame::MAX_PAYLOAD;
 use room::Room;
 

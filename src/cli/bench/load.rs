@@ -1,6 +1,5 @@
 //! What clients do: uploads under receipts of their own, and fetches; each client over a connection of its own.
 
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +14,8 @@ use tonic::Request;
 use tonic::transport::Channel;
 
 use super::pairs::Turn;
+use super::refused;
+use super::wire::End;
 use crate::cli::client::Failure;
 use crate::cli::{new_uuid, timestamp, wall};
 use crate::clock::{Source, SystemSource};
@@ -34,11 +35,11 @@ pub(super) const DOMAIN: &str = "bench.test";
 pub(super) const WORKLOAD: &str = "workload/trainer";
 pub(super) const RECIPIENT: &str = "Models Ltd";
 pub(super) const REGION: &str = "sg-1";
+/// Whose certificates the clients show: the tenant, and the workload.
+pub(super) const CALLERS: [&str; 2] = ["tenant=tenant/bench", "trainer=workload/trainer"];
 const KEY_ID: &str = "1";
 /// How much of a part is sent at once.
 const CHUNK_BYTES: usize = 1 << 20;
-/// The windows of a client that reads as fast as it can.
-const WINDOW: u32 = 8 << 20;
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
 /// The clients, and what they have to send.
@@ -64,12 +65,12 @@ pub(super) struct Upload {
 impl Load {
     pub(super) fn new(clients: u32, sizes: RangeInclusive<u32>) -> Result<Self, Failure> {
         let mut picture = vec![0xff, 0xd8, 0xff, 0xe0];
-        let mut noise = u64::from_le_bytes(random::array().map_err(|error| Failure::refused(error.to_string()))?);
+        let mut noise = u64::from_le_bytes(random::array().map_err(refused)?);
         while picture.len() < in_memory(*sizes.end()) {
             picture.extend_from_slice(&mixed(&mut noise).to_le_bytes());
         }
-        let key = SigningKey::from_bytes(&random::array().map_err(|error| Failure::refused(error.to_string()))?);
-        let clock = SystemSource::new().map_err(|error| Failure::refused(error.to_string()))?;
+        let key = SigningKey::from_bytes(&random::array().map_err(refused)?);
+        let clock = SystemSource::new().map_err(refused)?;
         Ok(Self { clients, sizes, picture: Arc::new(picture), key, clock, now: wall()? })
     }
 
@@ -89,11 +90,16 @@ impl Load {
 
     /// So many uploads. The sizes are the same each time.
     pub(super) fn work(&self, count: u32) -> Result<Work, Failure> {
+        self.work_of(count, self.sizes.clone())
+    }
+
+    /// So many uploads of parts of these sizes.
+    pub(super) fn work_of(&self, count: u32, sizes: RangeInclusive<u32>) -> Result<Work, Failure> {
         let mut chance = 1_u64;
-        let spread = u64::from(self.sizes.end().saturating_sub(*self.sizes.start())).saturating_add(1);
+        let spread = u64::from(sizes.end().saturating_sub(*sizes.start())).saturating_add(1);
         let uploads = (0..count).map(|_| {
             let more = u32::try_from(mixed(&mut chance).checked_rem(spread).unwrap_or(0)).unwrap_or(0);
-            self.upload_of(in_memory(self.sizes.start().saturating_add(more)))
+            self.upload_of(in_memory(sizes.start().saturating_add(more)))
         });
         Ok(Arc::new(uploads.collect::<Result<_, Failure>>()?))
     }
@@ -133,8 +139,8 @@ impl Load {
     }
 
     /// Makes all uploads; each client takes the next when it has made one.
-    pub(super) async fn upload(&self, address: SocketAddr, work: &Work) -> Result<Turn, Failure> {
-        let (channels, next) = (self.connect(address).await?, Arc::new(AtomicUsize::new(0)));
+    pub(super) async fn upload(&self, end: &End, work: &Work) -> Result<Turn, Failure> {
+        let (channels, next) = (self.connect(end, "tenant").await?, Arc::new(AtomicUsize::new(0)));
         let clients = channels.into_iter().map(|channel| {
             let (work, next, picture) = (Arc::clone(work), Arc::clone(&next), Arc::clone(&self.picture));
             tokio::spawn(async move {
@@ -152,8 +158,8 @@ impl Load {
     }
 
     /// Fetches an epoch, each client as one rank of it.
-    pub(super) async fn fetch(&self, address: SocketAddr, snapshot: &str) -> Result<Turn, Failure> {
-        let ranks = self.connect(address).await?.into_iter().zip(0_u32..).map(|(channel, rank)| {
+    pub(super) async fn fetch(&self, end: &End, snapshot: &str) -> Result<Turn, Failure> {
+        let ranks = self.connect(end, "trainer").await?.into_iter().zip(0_u32..).map(|(channel, rank)| {
             let (snapshot, world_size) = (snapshot.to_owned(), self.clients);
             tokio::spawn(async move {
                 let mut training = TrainingServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
@@ -172,11 +178,8 @@ impl Load {
         self.timed(ranks.collect()).await
     }
 
-    async fn connect(&self, address: SocketAddr) -> Result<Vec<Channel>, Failure> {
-        let refused = |error: tonic::transport::Error| Failure::refused(error.to_string());
-        let endpoint = Channel::from_shared(format!("http://{address}")).map_err(|error| Failure::refused(error.to_string()))?;
-        let endpoint = endpoint.initial_stream_window_size(WINDOW).initial_connection_window_size(WINDOW).tcp_nodelay(true);
-        try_join_all((0..self.clients).map(|_| endpoint.connect())).await.map_err(refused)
+    async fn connect(&self, end: &End, caller: &str) -> Result<Vec<Channel>, Failure> {
+        try_join_all((0..self.clients).map(|_| end.connect(caller))).await
     }
 
     /// The time until the last client is done, and the bytes of all.
@@ -184,13 +187,25 @@ impl Load {
         let (begin, cpu) = (self.elapsed()?, cpu_time());
         let mut bytes = 0_u64;
         for client in clients {
-            bytes = bytes.saturating_add(client.await.map_err(|panic| Failure::refused(panic.to_string()))??);
+            bytes = bytes.saturating_add(client.await.map_err(refused)??);
         }
-        Ok(Turn { bytes, time: self.elapsed()?.saturating_sub(begin), cpu: cpu_time().saturating_sub(cpu) })
+        self.turn_since(begin, cpu, bytes)
     }
 
-    fn elapsed(&self) -> Result<Duration, Failure> {
-        let reading = self.clock.read().map_err(|error| Failure::refused(error.to_string()))?;
+    /// What so many bytes take that `work` does something with.
+    pub(super) fn turn(&self, bytes: u64, work: impl FnOnce() -> Result<(), Failure>) -> Result<Turn, Failure> {
+        let (begin, cpu) = (self.elapsed()?, cpu_time());
+        work()?;
+        self.turn_since(begin, cpu, bytes)
+    }
+
+    fn turn_since(&self, begin: Duration, cpu: Duration, bytes: u64) -> Result<Turn, Failure> {
+        Ok(Turn { bytes, time: self.elapsed()?.saturating_sub(begin), cpu: cpu_time().saturating_sub(cpu), written: 0 })
+    }
+
+    /// The time since the machine was started.
+    pub(super) fn elapsed(&self) -> Result<Duration, Failure> {
+        let reading = self.clock.read().map_err(refused)?;
         let elapsed = reading.elapsed.and_then(|elapsed| elapsed.to_std().ok());
         elapsed.ok_or_else(|| Failure::refused("this machine does not say how much time has passed"))
     }

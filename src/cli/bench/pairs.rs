@@ -11,6 +11,8 @@ pub(super) struct Turn {
     pub(super) time: Duration,
     /// CPU time of this process, servers and clients together.
     pub(super) cpu: Duration,
+    /// Bytes written to disk, where that was looked at.
+    pub(super) written: u64,
 }
 
 /// In which the median of many lies.
@@ -26,9 +28,22 @@ impl Turn {
         megabytes(self.bytes) / self.seconds()
     }
 
+    pub(super) fn written(self, written: u64) -> Self {
+        Self { written, ..self }
+    }
+
+    pub(super) fn written_per_byte(&self) -> f64 {
+        per(self.written, self.bytes)
+    }
+
     pub(super) fn cpu_s_per_gb(&self) -> f64 {
         self.cpu.as_secs_f64() * 1000.0 / megabytes(self.bytes)
     }
+}
+
+/// So many bytes for each of so many.
+pub(super) fn per(bytes: u64, of: u64) -> f64 {
+    megabytes(bytes) / megabytes(of)
 }
 
 /// The median.
@@ -93,7 +108,9 @@ mod tests {
 
     #[test]
     fn a_turn_has_a_rate() {
-        let turn = Turn { bytes: 2_000_000, time: Duration::from_millis(500), cpu: Duration::from_millis(10) };
+        let turn =
+            Turn { bytes: 2_000_000, time: Duration::from_millis(500), cpu: Duration::from_millis(10), written: 2_100_000 };
+        assert!((turn.written_per_byte() - 1.05).abs() < 1e-9);
         assert!((turn.mb_per_s() - 4.0).abs() < 1e-9);
         assert!((turn.cpu_s_per_gb() - 5.0).abs() < 1e-9);
         assert_eq!((whole(7.9), whole(-1.0), whole(f64::NAN)), (7, 0, 0));

@@ -16,14 +16,15 @@ pub(super) const ALIGNMENT: usize = 4096;
 
 /// Bytes that begin on a multiple of [`ALIGNMENT`] in memory.
 #[derive(Debug)]
-pub(super) struct AlignedBuffer {
+pub struct AlignedBuffer {
     bytes: Vec<u8>,
     start: usize,
 }
 
 impl AlignedBuffer {
     /// An empty one, with room for so many bytes. More would move it off its alignment.
-    pub(super) fn with_capacity(capacity: usize) -> Self {
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
         let mut bytes: Vec<u8> = Vec::with_capacity(capacity.saturating_add(ALIGNMENT));
         let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
         bytes.resize(start, 0);
@@ -31,7 +32,8 @@ impl AlignedBuffer {
     }
 
     /// So many zeros.
-    pub(super) fn zeroed(length: usize) -> Self {
+    #[must_use]
+    pub fn zeroed(length: usize) -> Self {
         let mut buffer = Self::with_capacity(length);
         buffer.bytes.resize(buffer.start.saturating_add(length), 0);
         buffer
@@ -42,7 +44,9 @@ impl AlignedBuffer {
         &mut self.bytes
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         self.bytes.get(self.start..).unwrap_or_default()
     }
 
@@ -53,18 +57,25 @@ impl AlignedBuffer {
 
 /// A file that is used directly, if it can be.
 #[derive(Debug)]
-pub(super) struct DirectFile(File);
+pub struct DirectFile(File);
 
 impl DirectFile {
     /// Uses this file directly from now on, if its file system allows it.
-    pub(super) fn new(file: File) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// When the system does not say how it is open.
+    pub fn new(file: File) -> io::Result<Self> {
         match fcntl_setfl(&file, fcntl_getfl(&file)? | OFlags::DIRECT) {
             Ok(()) | Err(Errno::INVAL) => Ok(Self(file)),
             Err(error) => Err(error.into()),
         }
     }
 
-    pub(super) fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    /// Writes all of it there.
+    ///
+    /// # Errors
+    /// When the disk fails or is full.
+    pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.or_plainly(|file| file.write_all_at(bytes, offset))
     }
 
@@ -72,7 +83,11 @@ impl DirectFile {
         self.or_plainly(|file| file.read_exact_at(bytes, offset))
     }
 
-    pub(super) fn sync_data(&self) -> io::Result<()> {
+    /// Makes what was written durable.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }
 
