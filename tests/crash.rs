@@ -33,4 +33,7 @@ mod images;
 #[path = "crash/kill.rs"]
 mod kill;
 #[path = "crash/process.rs"]
+#[expect(dead_code, reason = "shared with the disk tests, which need more of it")]
 mod process;
+#[path = "crash/random.rs"]
+mod random;

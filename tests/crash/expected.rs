@@ -33,7 +33,7 @@ pub(crate) async fn job(client: &Client, acme: &Provider, clock: &Clock) -> Trai
 }
 
 /// Records by the mark of their face.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Expected {
     /// Acknowledged, and nobody asked for their end.
     pub(crate) alive: BTreeMap<u64, (CreateRecordRequest, Record)>,

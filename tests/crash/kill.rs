@@ -11,6 +11,7 @@ use tonic_types::StatusExt;
 use crate::client::{Client, reason_of};
 use crate::expected::{Expected, job, upload};
 use crate::process::Process;
+use crate::random::Random;
 use crate::server::{Clock, eventually, together};
 use crate::world::Provider;
 
@@ -20,24 +21,6 @@ const CLIENTS: u64 = 4;
 const ANSWERS: u64 = 40;
 /// The seed of a run to be repeated; how far the server comes before each kill is not in it.
 const SEED: Option<&str> = option_env!("IDVAULT_CRASH_SEED");
-
-/// Random numbers from a seed (`SplitMix64`).
-struct Random(u64);
-
-impl Random {
-    /// A number below `end`.
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
-    }
-
-    /// An index into a list of this length.
-    fn index(&mut self, length: usize) -> usize {
-        usize::try_from(self.below(u64::try_from(length).unwrap())).unwrap()
-    }
-}
 
 /// What one client did until the server was gone.
 #[derive(Default)]

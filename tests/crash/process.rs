@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 
 use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
@@ -18,6 +19,15 @@ pub(crate) struct Process {
     child: Child,
     /// Where it serves.
     pub(crate) address: SocketAddr,
+    /// What it says once it serves, read to the end so that it never waits for a reader.
+    log: Option<JoinHandle<Vec<String>>>,
+}
+
+/// How a server ended, and what it said.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) status: ExitStatus,
+    pub(crate) said: Vec<String>,
 }
 
 impl Process {
@@ -27,7 +37,12 @@ impl Process {
     }
 
     /// Starts a server by a command that ends in the name of the binary.
-    pub(crate) fn run(mut command: Command, home: &Path) -> Self {
+    pub(crate) fn run(command: Command, home: &Path) -> Self {
+        Self::attempt(command, home).unwrap_or_else(|end| panic!("it ended before it served: {end:#?}"))
+    }
+
+    /// The same, of a server that may end before it serves.
+    pub(crate) fn attempt(mut command: Command, home: &Path) -> Result<Self, End> {
         let config = home.join("idvault.toml");
         let person = |path| format!("{:?}", spiffe_id(path));
         let roles = format!(
@@ -46,7 +61,7 @@ impl Process {
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut said = Vec::new();
         let address = loop {
-            let Some(line) = log.next() else { panic!("it ended before it served: {said:#?}") };
+            let Some(line) = log.next() else { return Err(End { status: child.wait().unwrap(), said }) };
             let line = line.unwrap();
             let fields = serde_json::from_str::<serde_json::Value>(&line).unwrap_or_default();
             if let Some(address) = fields.pointer("/fields/address").and_then(|address| address.as_str()) {
@@ -54,9 +69,13 @@ impl Process {
             }
             said.push(line);
         };
-        // What it says later is read too, so that it never waits for a reader.
-        std::thread::spawn(move || log.for_each(drop));
-        Self { child, address }
+        let log = std::thread::spawn(move || log.map_while(Result::ok).collect());
+        Ok(Self { child, address, log: Some(log) })
+    }
+
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// What its health service says.
@@ -65,10 +84,22 @@ impl Process {
         HealthClient::new(channel).check(HealthCheckRequest::default()).await.unwrap().into_inner().status()
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Ends it as `kill -9` does.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Tells it to end, if it has not by itself, and waits until it has. Meanwhile clients hear of it.
+    pub(crate) async fn end(mut self) -> End {
+        Command::new("kill").arg(self.id().to_string()).stderr(Stdio::null()).status().unwrap();
+        let wait = move || End { status: self.child.wait().unwrap(), said: self.log.take().unwrap().join().unwrap() };
+        tokio::task::spawn_blocking(wait).await.unwrap()
     }
 }
 
