@@ -88,13 +88,13 @@ impl JournaledLedger {
         }
         files::replace(&layout.running(), IN_DOUBT)?;
         let index = SledLedger::open(&layout.index())?;
-        files::replace(&layout.running(), &boot)?;
         let mut position = position_of(&index)?;
         if position == 0 && index.scan(&[]).next().is_some() {
             // Rows from before there was a journal: they count as its first transaction, which only a dump can hold.
             position = 1;
         }
         let last = journal.replay(position, |changes| apply(&index, changes))?;
+        files::replace(&layout.running(), &boot)?;
         let store = Store { dir: dir.to_owned(), index, journal, order: Mutex::default(), failed: Mutex::default() };
         // The index has what the journal has not: rows from before there was one, or what it lost and nobody acknowledged, but a
         // retry may be answered from.
@@ -194,7 +194,7 @@ impl Ledger for JournaledLedger {
 
     fn sync(&self, ticket: Ticket) -> Result<(), LedgerError> {
         // The index may then have what the journal lost.
-        Ok(self.store.journal.sync(ticket).inspect_err(|_| self.store.doubt())?)
+        Ok(self.store.journal.sync(ticket).inspect_err(|error| self.store.fail(error))?)
     }
 
     fn keep(&self, day: u32) -> Result<(), LedgerError> {
@@ -239,7 +239,8 @@ impl Drop for JournaledLedger {
         }
         let store = &self.store;
         // An index that is not whole is made anew.
-        if let Err(error) = store.sync_index().and_then(|_| Ok(fs::remove_file(Layout(&store.dir).running())?)) {
+        let close = || fs::remove_file(Layout(&store.dir).running());
+        if let Err(error) = store.sync_index().and_then(|_| store.while_whole(close)) {
             tracing::warn!(%error, "the index of the ledger was not closed");
         }
     }
@@ -249,7 +250,7 @@ impl Store {
     /// Makes the index durable, and lets go of what nobody needs any more.
     fn checkpoint(&self) -> Result<(), LedgerError> {
         let position = self.sync_index()?;
-        files::replace(&Layout(&self.dir).running(), &files::boot_id()?)?;
+        self.while_whole(|| files::replace(&Layout(&self.dir).running(), &files::boot_id()?))?;
         let dumped = self.last_dump()?.map_or(0, |dump| dump.sequence);
         Ok(self.journal.forget(position.min(dumped))?)
     }
@@ -265,13 +266,6 @@ impl Store {
         Ok(position)
     }
 
-    /// Does what can be done for the next start not to believe the index.
-    fn doubt(&self) {
-        if let Err(error) = files::replace(&Layout(&self.dir).running(), IN_DOUBT) {
-            tracing::warn!(%error, "the index of the ledger could not be marked");
-        }
-    }
-
     /// The last dump. One that is damaged counts for nothing, and the next takes its place.
     fn last_dump(&self) -> Result<Option<Dump>, LedgerError> {
         match Dump::newest(&Layout(&self.dir).dumps()) {
@@ -283,15 +277,27 @@ impl Store {
         }
     }
 
-    /// Nothing is taken from now on.
+    /// Nothing is taken from now on. sled may have made half of a transaction: the index is not to be believed any more.
     fn fail(&self, why: &dyn std::fmt::Display) {
-        tracing::error!(%why, "the index of the ledger, or its upkeep, failed");
-        *self.failed.lock() = Some(why.to_string());
+        tracing::error!(%why, "the ledger failed");
+        let mut failed = self.failed.lock();
+        if let Err(error) = files::replace(&Layout(&self.dir).running(), IN_DOUBT) {
+            tracing::error!(%error, "the next start may believe an index that failed");
+        }
+        *failed = Some(why.to_string());
     }
 
     /// Refuses to go on after a failure.
     fn check(&self) -> Result<(), LedgerError> {
-        self.failed.lock().as_ref().map_or(Ok(()), |reason| Err(LedgerError::Engine(reason.clone())))
+        self.while_whole(|| Ok(()))
+    }
+
+    /// Does this unless the index has failed, which it does not meanwhile.
+    fn while_whole(&self, deed: impl FnOnce() -> io::Result<()>) -> Result<(), LedgerError> {
+        match &*self.failed.lock() {
+            Some(reason) => Err(LedgerError::Engine(reason.clone())),
+            None => Ok(deed()?),
+        }
     }
 
     /// Takes a dump, unless it could take the room that destruction needs on a disk that is nearly full.

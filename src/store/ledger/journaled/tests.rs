@@ -176,7 +176,9 @@ fn an_index_of_which_some_never_reached_the_disk_is_made_anew() {
         // One page in eight of those that sled wrote since its file was synced never reached the medium.
         let db = image.path().join("index/db");
         let mut pages = fs::read(&db).unwrap();
-        for (page, old) in pages.chunks_mut(PAGE).zip(synced.chunks(PAGE)).filter(|(page, old)| page != old).step_by(8) {
+        for (page, old) in
+            pages.chunks_exact_mut(PAGE).zip(synced.chunks_exact(PAGE)).filter(|(page, old)| page != old).step_by(8)
+        {
             page.copy_from_slice(old);
         }
         fs::write(&db, pages).unwrap();
@@ -192,6 +194,23 @@ fn an_index_of_which_some_never_reached_the_disk_is_made_anew() {
     assert!(made_anew(&running()), "after a sync that failed");
     drop(ledger);
     assert!(made_anew(&running()), "after another one, when the vault ended");
+}
+
+#[test]
+fn an_index_that_may_have_half_of_a_transaction_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = grown(dir.path(), 5);
+    let before = rows(&ledger);
+    let running = || fs::read(Layout(dir.path()).running()).unwrap();
+    ledger.store.fail(&"a read within a transaction");
+    assert_eq!(running(), IN_DOUBT, "if it is killed now");
+    ledger.store.checkpoint().unwrap_err();
+    drop(ledger);
+    assert_eq!(running(), IN_DOUBT, "if it ends");
+    let index = SledLedger::open(&dir.path().join("index")).unwrap();
+    index.apply(vec![Change { key: vec![b'R', 4], value: None }].into()).unwrap();
+    drop(index);
+    assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()), before);
 }
 
 #[test]
