@@ -1,5 +1,5 @@
-//! What a disk may do: lose at a power failure what was not synced. Each time: what was acknowledged is there and opens whole, what
-//! was acknowledged as gone is gone.
+//! What a disk may do: lose at a power failure what was not synced, refuse what it is asked for. Each time: what was
+//! acknowledged is there and opens whole, what was acknowledged as gone is gone.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -25,12 +25,15 @@ mod random;
 #[expect(dead_code, reason = "shared with the behaviour tests, which need more of it")]
 mod server;
 #[path = "vault/stream.rs"]
-#[expect(dead_code, reason = "shared with the behaviour tests, which need more of it")]
 mod stream;
 #[path = "vault/world.rs"]
 #[expect(dead_code, reason = "shared with the behaviour tests, which need more of it")]
 mod world;
 
+#[path = "disk/faults.rs"]
+mod faults;
+#[path = "disk/injection.rs"]
+mod injection;
 #[path = "disk/medium.rs"]
 mod medium;
 #[path = "disk/parallel.rs"]
