@@ -40,8 +40,9 @@ const MAX_CONNECTION_AGE: Duration = Duration::from_hours(1);
 /// How often a silent connection is asked whether it is still there, and how long it may take to answer.
 const KEEPALIVE: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// The service name under which health says that the clock is made up.
+/// The service names under which health says that the clock is made up, and that a backup was put back and nothing is released.
 const SIMULATED: &str = "SIMULATED";
+const RESTORED: &str = "RESTORED";
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +173,7 @@ impl App {
         let mut server = tokio::spawn(serve(routes, self.listener, self.tls, drained));
         // Until the keeper has looked at the clock.
         reporter.set_service_status("", ServingStatus::NotServing).await;
-        let (said, health) = watch::channel(false);
+        let (said, health) = watch::channel(Health::default());
         let (running, ended) = mpsc::channel();
         let kept = Arc::clone(&self.vault);
         std::thread::spawn(move || keep(&kept, &said, &ended));
@@ -251,14 +252,24 @@ fn source(options: &Options) -> Result<Box<dyn Source>, BuildError> {
     }
 }
 
+/// How a vault is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Health {
+    /// It works and trusts its clock.
+    well: bool,
+    /// A backup was put back, and nothing is released.
+    restored: bool,
+}
+
 /// Keeps a vault: does what time asks for, in a thread of its own that no call can crowd out. Ends when the vault stops or
 /// `running` is dropped at the other end.
-fn keep(vault: &Vault, health: &watch::Sender<bool>, running: &Receiver<Infallible>) {
+fn keep(vault: &Vault, health: &watch::Sender<Health>, running: &Receiver<Infallible>) {
     let pause = if vault.clock().is_simulated() { SIMULATED_TICK } else { TICK };
     while vault.stop().reason().is_none() {
         let ticked = vault.tick().map_err(|error| vault.stop_if_failed(error));
         let well = ticked.is_ok() && vault.clock().times().trusted;
-        health.send_if_modified(|said| std::mem::replace(said, well) != well);
+        let now = Health { well, restored: vault.is_restored() };
+        health.send_if_modified(|said| std::mem::replace(said, now) != now);
         if running.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
             return;
         }
@@ -266,15 +277,20 @@ fn keep(vault: &Vault, health: &watch::Sender<bool>, running: &Receiver<Infallib
 }
 
 /// Tells callers how the vault is, until its keeper is gone: one that ended for no reason stops the vault.
-async fn report(vault: Arc<Vault>, reporter: HealthReporter, mut health: watch::Receiver<bool>) {
+async fn report(vault: Arc<Vault>, reporter: HealthReporter, mut health: watch::Receiver<Health>) {
     if vault.clock().is_simulated() {
         reporter.set_service_status(SIMULATED, ServingStatus::Serving).await;
     }
+    let mut was_restored = false;
     while health.changed().await.is_ok() {
-        let well = *health.borrow_and_update();
-        tracing::info!(serving = well, "health");
-        let status = if well { ServingStatus::Serving } else { ServingStatus::NotServing };
-        reporter.set_service_status("", status).await;
+        let Health { well, restored } = *health.borrow_and_update();
+        tracing::info!(serving = well, restored, "health");
+        let status = |serving| if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        reporter.set_service_status("", status(well)).await;
+        was_restored |= restored;
+        if was_restored {
+            reporter.set_service_status(RESTORED, status(restored)).await;
+        }
     }
     if vault.stop().reason().is_none() {
         vault.stop_if_failed(Error::Failed("the keeper of the vault ended".to_owned()));

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0, 64 (usage or configuration), 70 (refused to go on), 75 (try again).
 
+mod backup;
 mod bench;
 mod client;
 mod consent;
@@ -14,6 +15,7 @@ mod progress;
 mod put;
 mod records;
 mod releases;
+mod restore;
 mod serve;
 mod shell;
 mod tenant;
@@ -53,6 +55,10 @@ enum Command {
     Serve(serve::Arguments),
     /// Look at what `serve` would meet on this machine, and at what is stored.
     Doctor(doctor::Arguments),
+    /// Copy what a vault stores into another directory, while it serves; never its keys.
+    Backup(backup::Arguments),
+    /// Put a backup back, or say that the withdrawals since were replayed.
+    Restore(restore::Arguments),
     /// Measure a vault on this machine, beside its unprotected twin.
     #[command(subcommand)]
     Bench(bench::Action),
@@ -112,6 +118,8 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Doctor(arguments) => told(doctor::run(&arguments)),
+            Command::Backup(arguments) => told(backup::run(&arguments)),
+            Command::Restore(arguments) => told(restore::run(&arguments)),
             Command::Bench(action) => told(bench::run(action).await),
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::DevCerts(arguments) => told(dev_certs::run(&arguments)),

@@ -2,6 +2,7 @@
 //!
 //! Everything that comes here is sealed already. The store never sees plaintext or a key.
 
+pub mod backup;
 pub mod group;
 pub mod ledger;
 pub mod schema;

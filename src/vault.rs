@@ -12,6 +12,8 @@ pub mod lineage;
 pub mod pages;
 pub mod records;
 pub mod release;
+pub mod restore;
+pub mod restored;
 pub mod retention;
 pub mod shred;
 pub mod snapshots;
@@ -52,6 +54,7 @@ use error::Error;
 use gate::Gate;
 use ingest::Entrance;
 use lineage::Lineage;
+use restored::Restored;
 use shred::Shredder;
 
 /// A running vault.
@@ -68,10 +71,11 @@ pub struct Vault {
     shredder: Shredder,
     entrance: Entrance,
     stop: Stop,
+    restored: Restored,
     /// Held while rows are read, judged and changed, so that nothing changes in between.
     writes: Mutex<()>,
-    /// When the clock was last saved, and where.
-    last_heartbeat: Mutex<DateTime<Utc>>,
+    /// When the heartbeat was last saved, with which sequence of the ledger, and where.
+    last_heartbeat: Mutex<(DateTime<Utc>, u64)>,
     heartbeat_path: PathBuf,
     observer: Box<dyn Fn(Step) + Send + Sync>,
     /// Held for the vault's life: one process serves a directory.

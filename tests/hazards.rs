@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use idvault::domain::policy::Refusal;
-use idvault::domain::purpose::{Purpose, PurposeSet};
-use idvault::vault::OpenError;
+use idvault::domain::purpose::PurposeSet;
 use idvault::vault::error::Error;
 use idvault::vault::ingest::{ConsentSource, Upload};
 
@@ -24,24 +23,6 @@ fn a_shred_under_a_wall_set_forward_is_a_shred() {
     scene.vault().shred_record(&tenant(), record.id).unwrap();
     scene.clock.set_wall(TimeDelta::days(-40));
     assert!(matches!(scene.fetch(job), Err(Error::SnapshotDepleted)));
-}
-
-#[test]
-fn an_old_ledger_put_back_is_refused() {
-    let mut scene = Scene::new();
-    let (record, _) = (scene.record(), scene.job());
-    let old = tempfile::tempdir().unwrap();
-    copy(&scene.data().join("ledger"), old.path());
-    scene.vault().withdraw_consent(&tenant(), record.consent, only(Purpose::TrainFaceMatch)).unwrap();
-    for _ in 0..3 {
-        scene.clock.pass(TimeDelta::hours(1));
-        scene.vault().tick().unwrap();
-    }
-    let refused = scene.reopen(|data| {
-        std::fs::remove_dir_all(data.join("ledger")).unwrap();
-        copy(old.path(), &data.join("ledger"));
-    });
-    assert!(matches!(refused, Err(OpenError::LedgerRolledBack { .. })), "{:?}", refused.err());
 }
 
 #[test]
@@ -139,10 +120,6 @@ fn no_row_leaves_the_file_that_is_synced() {
     assert_eq!(std::fs::read_dir(scene.data().join("ledger/index/blobs")).unwrap().count(), 0);
 }
 
-fn only(purpose: Purpose) -> PurposeSet {
-    std::iter::once(purpose).collect()
-}
-
 fn flip_a_bit(ledger: &Path, table: u8) {
     use idvault::store::ledger::journaled::JournaledLedger;
     use idvault::store::ledger::{Ledger, Transaction};
@@ -155,17 +132,4 @@ fn flip_a_bit(ledger: &Path, table: u8) {
     transaction.put(row.key, value);
     let ticket = ledger.apply(transaction).unwrap();
     ledger.sync(ticket).unwrap();
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            std::fs::copy(&path, &target).unwrap();
-        }
-    }
 }

@@ -11,6 +11,7 @@ mod finding;
 mod listen;
 mod lock;
 mod memory;
+mod restored;
 mod stored;
 
 use std::path::PathBuf;
@@ -66,6 +67,7 @@ fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
     let mut findings = vec![Finding::ok("configuration", format!("of the vault {}", config.vault))];
     findings.extend(certificates::examine(config, wall()?));
     findings.extend(directory::examine(dir));
+    findings.extend(restored::examine(dir));
     findings.extend(disk::examine(dir));
     findings.push(lock::finding(holder));
     findings.push(listen::examine(config.server.listen, holder.is_some()));

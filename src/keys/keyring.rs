@@ -13,6 +13,7 @@ mod state;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use parking_lot::{Condvar, Mutex};
@@ -78,6 +79,8 @@ pub enum Step {
 pub struct Change<'a> {
     /// Records to be forgotten.
     pub punctures: &'a [Place],
+    /// Serials to be forgotten, whether or not there were records: a ledger that was put back may have lost them.
+    pub ranges: &'a [(Hour, RangeInclusive<Serial>)],
     /// Hours up to this one are forgotten whole, and hours after it are planted.
     pub over: Hour,
     /// How many hours ahead of `over` are planted.
@@ -86,6 +89,8 @@ pub struct Change<'a> {
     pub month: u16,
     /// How many months ahead are planted.
     pub months: u16,
+    /// The last transaction of the ledger that is durable.
+    pub ledger_sequence: u64,
     /// The trusted time.
     pub heartbeat: [u8; HEARTBEAT_LEN],
 }
@@ -110,8 +115,15 @@ impl Keyring {
     pub fn create(dir: &Path, vault: &VaultId, custody: Box<dyn Custody>, change: &Change<'_>) -> Result<Self, KeyringError> {
         files::make_dir(dir)?;
         let service = ServiceKeys { index: Secret::random()?, ledger: Secret::random()?, clock: Secret::random()? };
-        let head =
-            Head { generation: 0, serial_limit: 0, heartbeat: change.heartbeat, service, months: Vec::new(), hours: Vec::new() };
+        let head = Head {
+            generation: 0,
+            serial_limit: 0,
+            ledger_sequence: 0,
+            heartbeat: change.heartbeat,
+            service,
+            months: Vec::new(),
+            hours: Vec::new(),
+        };
         let keyring = Self::with(dir, vault, custody, State::new(head, BTreeMap::new()));
         keyring.commit(change, &|_| ())?;
         Ok(keyring)
@@ -135,6 +147,15 @@ impl Keyring {
         let keyring = Self::with(dir, vault, custody, State::new(head, trees));
         keyring.remove_stray_pages()?;
         Ok(keyring)
+    }
+
+    /// The key that seals ledger rows, read without changing anything.
+    ///
+    /// # Errors
+    /// When no head opens, or the custody fails.
+    pub fn ledger_key_in(dir: &Path, vault: &VaultId, custody: &dyn Custody) -> Result<Secret, KeyringError> {
+        let head = custody.roots()?.iter().find_map(|root| read_head(dir, vault, root));
+        head.map(|head| head.service.ledger).ok_or(KeyringError::NotOpened)
     }
 
     fn with(dir: &Path, vault: &VaultId, custody: Box<dyn Custody>, state: State) -> Self {
@@ -211,6 +232,24 @@ impl Keyring {
         self.state.lock().hours.keys().next().copied()
     }
 
+    /// The hours whose seeds no commit replaces: records live in them, or did.
+    #[must_use]
+    pub fn used_hours(&self) -> Vec<Hour> {
+        self.state.lock().hours.iter().filter(|(_, keys)| keys.used).map(|(hour, _)| *hour).collect()
+    }
+
+    /// The first serial that was never drawn.
+    #[must_use]
+    pub fn next_serial(&self) -> u64 {
+        self.state.lock().next_serial
+    }
+
+    /// The last transaction of the ledger that was durable at the last commit; 0 in a head that knows nothing of it.
+    #[must_use]
+    pub fn ledger_sequence(&self) -> u64 {
+        self.state.lock().ledger_sequence
+    }
+
     /// The generation of the head on disk.
     #[must_use]
     pub fn generation(&self) -> u64 {
@@ -284,11 +323,11 @@ impl Keyring {
         state.plant(change)?;
         state.planting = true;
         let mut pages = Vec::new();
-        for (hour, tree, key) in forgotten.hours.iter().filter_map(|hour| state.page_of(*hour)) {
+        for (hour, tree, key) in forgotten.serials.keys().filter_map(|hour| state.page_of(*hour)) {
             let page = format::seal_page(tree, &self.vault, (hour, root.generation), key)?;
             pages.push((page_path(&self.dir, hour, root.generation), page));
         }
-        let head = state.head(root.generation, serial_limit, change.heartbeat)?;
+        let head = state.head(root.generation, serial_limit, change)?;
         let slot = format::seal_head(&head, &self.vault, &root.secret)?.ok_or(KeyringError::HeadTooLarge)?;
         drop(head);
         drop(state);
@@ -299,7 +338,7 @@ impl Keyring {
         }
         files::write_and_verify(&files::open_rw(&head_path(&self.dir, root.generation))?, &slot, 0)?;
         File::open(&self.dir)?.sync_all()?;
-        self.verify(&root, &forgotten.places, change.over)?;
+        self.verify(&root, &forgotten.serials, change.over)?;
         reached(Step::Written);
 
         // 3. Commit point: the new root is durable; then the old one is destroyed.
@@ -311,6 +350,7 @@ impl Keyring {
         let mut state = self.state.lock();
         state.generation = root.generation;
         state.serial_limit = serial_limit;
+        state.ledger_sequence = change.ledger_sequence;
         state.heartbeat = change.heartbeat;
         state.planting = false;
         drop(state);
@@ -322,16 +362,20 @@ impl Keyring {
     }
 
     /// Reads the new head and pages back from the medium and makes sure that they hold nothing that was to go.
-    fn verify(&self, root: &Root, forgotten: &[Place], over: Hour) -> Result<(), KeyringError> {
+    fn verify(
+        &self,
+        root: &Root,
+        forgotten: &BTreeMap<Hour, Vec<RangeInclusive<Serial>>>,
+        over: Hour,
+    ) -> Result<(), KeyringError> {
         let head = read_head(&self.dir, &self.vault, root).ok_or(KeyringError::NotOpened)?;
         for (hour, key) in &head.hours {
-            let mut serials = forgotten.iter().filter(|place| place.hour == *hour).map(|place| place.serial).peekable();
             if *hour <= over {
                 return Err(KeyringError::NotForgotten);
             }
-            if serials.peek().is_some() {
+            if let Some(serials) = forgotten.get(hour) {
                 let tree = read_page(&self.dir, &self.vault, *hour, key)?.ok_or(KeyringError::NotForgotten)?;
-                if serials.any(|serial| tree.covers(serial)) {
+                if serials.iter().any(|serials| tree.covers_any(serials)) {
                     return Err(KeyringError::NotForgotten);
                 }
             }

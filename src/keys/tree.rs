@@ -99,6 +99,13 @@ impl Tree {
         self.above(serial.number()).is_some()
     }
 
+    /// Whether any of `serials` is not punctured.
+    #[must_use]
+    pub fn covers_any(&self, serials: &RangeInclusive<Serial>) -> bool {
+        let (from, to) = (serials.start().number(), serials.end().number());
+        from <= to && self.nodes.range(..=to).next_back().is_some_and(|(first, node)| from <= node.last(*first))
+    }
+
     /// The secret of `serial`, unless it is punctured.
     #[must_use]
     pub fn leaf(&self, serial: Serial) -> Option<Secret> {
@@ -229,6 +236,8 @@ mod tests {
                 let gone = ranges.iter().any(|(first, last)| (*first..=*last).contains(&probe));
                 prop_assert_eq!(tree.covers(serial(probe)), !gone);
                 prop_assert_eq!(leaf(&tree, probe), leaf(&whole, probe).filter(|_| !gone));
+                let last = (probe + 5).min(Serial::MAX.number());
+                prop_assert_eq!(tree.covers_any(&(serial(probe)..=serial(last))), (probe..=last).any(|one| tree.covers(serial(one))));
             }
         }
 

@@ -105,6 +105,7 @@ fn of(error: Error) -> Status {
         Error::RecordGone => (Code::NotFound, "RECORD_GONE"),
         Error::JobQuotaExceeded => (Code::ResourceExhausted, "JOB_QUOTA_EXCEEDED"),
         Error::SnapshotDepleted => (Code::FailedPrecondition, "SNAPSHOT_DEPLETED"),
+        Error::Restored => (Code::FailedPrecondition, "RESTORED"),
         Error::StorageFull => (Code::ResourceExhausted, "STORAGE_FULL"),
         Error::ClockUntrusted => return unavailable("CLOCK_UNTRUSTED", "the vault's clock cannot be trusted at the moment"),
         Error::Damaged => (Code::DataLoss, "RECORD_DAMAGED"),

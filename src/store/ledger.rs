@@ -99,6 +99,10 @@ pub trait Ledger: std::fmt::Debug + Send + Sync {
     /// The ticket of the latest transaction applied.
     fn latest(&self) -> Ticket;
 
+    /// The sequence of the last transaction that is known to be durable: all of them when the ledger was opened. It rises by one with
+    /// each transaction, from run to run. 0 where the engine counts none.
+    fn durable(&self) -> u64;
+
     /// Returns once everything up to `ticket` is durable.
     ///
     /// # Errors

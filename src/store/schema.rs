@@ -318,6 +318,18 @@ pub fn snapshot(snapshot: SnapshotId) -> Vec<u8> {
     Table::Snapshot.key(&[snapshot.0.as_bytes()])
 }
 
+/// What the keys of all snapshots begin with.
+#[must_use]
+pub fn snapshots() -> Vec<u8> {
+    Table::Snapshot.key(&[])
+}
+
+/// What the keys of all pieces of snapshots begin with.
+#[must_use]
+pub fn all_snapshot_pieces() -> Vec<u8> {
+    Table::SnapshotPiece.key(&[])
+}
+
 /// The key of one piece of a snapshot's list.
 #[must_use]
 pub fn snapshot_piece(snapshot: SnapshotId, hour: Hour, piece: u32) -> Vec<u8> {

@@ -164,6 +164,11 @@ impl Book {
         self.sync(self.latest())
     }
 
+    /// The sequence of the last transaction that is known to be durable.
+    pub(super) fn durable(&self) -> u64 {
+        self.ledger.durable()
+    }
+
     /// Lets the ledger do what it does from time to time.
     pub(super) fn keep(&self, day: u32) -> Result<(), Error> {
         Ok(self.ledger.keep(day)?)

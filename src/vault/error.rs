@@ -82,6 +82,9 @@ pub enum Error {
     /// The operator: wall clock and elapsed time disagree.
     #[error("the clock cannot be trusted")]
     ClockUntrusted,
+    /// The operator: a backup was put back, and withdrawals since are still to be replayed.
+    #[error("the vault was restored from a backup and releases nothing until withdrawals since then were replayed")]
+    Restored,
     /// The vault: what is stored is not what was written.
     #[error("stored data is damaged")]
     Damaged,

@@ -18,8 +18,9 @@ impl Vault {
     /// Creates a job, as a draft of its requester.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the spec is not one that could be approved, [`Error::RequestIdReused`].
+    /// [`Error::Restored`], [`Error::Invalid`] when the spec is not one that could be approved, [`Error::RequestIdReused`].
     pub fn create_job(&self, requester: Identity, request: RequestId, spec: JobSpec, digest: [u8; 32]) -> Result<Job, Error> {
+        self.restored.check()?;
         let now = self.now()?;
         let caller = requester.to_string();
         let request = Request::new(&self.book, ("job", &caller), request, digest.to_vec());
@@ -94,7 +95,28 @@ impl Vault {
         Ok(job)
     }
 
+    /// Stops every job that has not ended, in the vault's own name.
+    pub(super) fn void_jobs(&self, reason: &str) -> Result<(), Error> {
+        let now = self.now()?;
+        let ids: Vec<_> = self.book.keys(&schema::jobs()).map(|key| Ok(schema::job_of(&key?))).collect::<Result<_, Error>>()?;
+        for id in ids.into_iter().flatten() {
+            let mut job = match self.job(id) {
+                Ok(job) if !matches!(job.state, JobState::Revoked | JobState::Expired) => job,
+                // What is damaged receives nothing.
+                Ok(_) | Err(Error::Damaged) => continue,
+                Err(failure) => return Err(failure),
+            };
+            let by = Identity::Workload("idvault".to_owned());
+            job.revoke(Revocation { by, time: now.hi, reason: reason.to_owned() })?;
+            let mut transaction = Transaction::default();
+            self.book.put(&mut transaction, schema::job(id), &JobRow::from_domain(&job))?;
+            self.book.apply(transaction)?;
+        }
+        Ok(())
+    }
+
     fn change_job(&self, id: JobId, change: impl FnOnce(&mut Job, Now) -> Result<(), Error>) -> Result<Job, Error> {
+        self.restored.check()?;
         let now = self.working_now()?;
         let writes = self.writes.lock();
         let mut job = self.job(id)?;

@@ -14,6 +14,7 @@ use super::error::Error;
 use super::gate::Gate;
 use super::ingest::Entrance;
 use super::lineage::Lineage;
+use super::restored::{Mark, Restored};
 use super::retention::read_heartbeat;
 use super::rows::VaultRow;
 use super::shred::{Shredder, change};
@@ -52,14 +53,9 @@ pub enum OpenError {
         /// The generation that the ledger has seen.
         ledger: u64,
     },
-    /// The ledger is older than the keyring: somebody put an old one back, which does not know of withdrawals since.
-    #[error("the ledger has seen generation {ledger}, the keyring is of {keyring}: an older ledger was put back")]
-    LedgerRolledBack {
-        /// The keyring's generation.
-        keyring: u64,
-        /// The generation that the ledger has seen.
-        ledger: u64,
-    },
+    /// Putting a backup back was cut short.
+    #[error("{0}: a backup is being put back, or was when it was cut short: run `idvault restore` again")]
+    Replacing(PathBuf),
     /// The ledger does not open.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -120,16 +116,16 @@ impl Blueprint {
         if is_new {
             layout.begin()?;
         }
-        let saved = |keyring: &Keyring| newest_heartbeat(keyring, &layout.heartbeat());
-        let (keyring, clock) = if is_new {
+        layout.clear_staging()?;
+        let (keyring, clock, seen) = if is_new {
             let clock = layout.reading(Clock::start(self.source, self.limits, None))?;
             let cell = layout.reading(FileCell::create(&layout.root_cell()))?;
-            (Keyring::create(&layout.keyring(), &self.id, (self.custody)(cell), &change(&clock, &[]))?, clock)
+            (Keyring::create(&layout.keyring(), &self.id, (self.custody)(cell), &change(&clock, 0, &[]))?, clock, 0)
         } else {
             let cell = layout.reading(FileCell::open(&layout.root_cell()))?;
             let keyring = Keyring::open(&layout.keyring(), &self.id, (self.custody)(cell))?;
-            let clock = layout.reading(Clock::start(self.source, self.limits, saved(&keyring)))?;
-            (keyring, clock)
+            let (saved, seen) = newest_heartbeat(&keyring, &layout.heartbeat());
+            (keyring, layout.reading(Clock::start(self.source, self.limits, saved))?, seen)
         };
         let keyring = Arc::new(keyring);
         let ledger = JournaledLedger::open(&layout.ledger())?.with_reserve(self.reserve);
@@ -141,8 +137,9 @@ impl Blueprint {
             shredder: Shredder::default(),
             entrance: Entrance::default(),
             stop: Stop::default(),
+            restored: layout.reading(Restored::open(&layout.0))?,
             writes: Mutex::default(),
-            last_heartbeat: Mutex::new(DateTime::<Utc>::MIN_UTC),
+            last_heartbeat: Mutex::new((DateTime::<Utc>::MIN_UTC, 0)),
             heartbeat_path: layout.heartbeat(),
             volumes: Volumes::open(layout.volumes(), self.reserve)?,
             observer: self.observer,
@@ -152,32 +149,36 @@ impl Blueprint {
             keyring,
             book,
         };
-        vault.recover()?;
+        vault.recover(seen)?;
         layout.end()?;
         Ok(vault)
     }
 }
 
 impl Vault {
-    /// Finishes what a crash left half done and destroys what is due, by one commit.
-    fn recover(&self) -> Result<(), OpenError> {
+    /// Finishes what a crash left half done and destroys what is due, by one commit. `seen` is how far the ledger is known to have
+    /// come.
+    fn recover(&self, seen: u64) -> Result<(), OpenError> {
         let (keyring, row) = (self.keyring.generation(), self.book.get::<VaultRow>(&schema::vault())?);
         let (ledger, indexed) = row.map_or((0, false), |row| (row.keyring_generation, row.subjects_indexed));
         if keyring < ledger {
             return Err(OpenError::RolledBack { keyring, ledger });
         }
-        // A commit ends before the next begins, so a crash leaves the ledger one behind at the most.
-        if keyring > ledger.saturating_add(1) {
-            return Err(OpenError::LedgerRolledBack { keyring, ledger });
+        // What was seen was durable, and a commit ends before the next begins: a crash leaves the ledger one commit behind at the most.
+        if self.book.durable() < seen || keyring > ledger.saturating_add(1) {
+            self.restored.begin()?;
         }
         let mut transaction = Transaction::default();
         if !indexed {
             self.index_subjects(&mut transaction)?;
         }
-        self.book.put(&mut transaction, schema::vault(), &VaultRow { keyring_generation: keyring, subjects_indexed: true })?;
-        self.book.sync(self.book.apply(transaction)?)?;
+        self.see_keyring(transaction)?;
         for hour in self.counts.lock().hours() {
             self.keyring.mark_used(hour);
+        }
+        if self.restored.is_on() {
+            tracing::warn!("RESTORED: an older ledger was put back; nothing is released until `idvault restore --complete`");
+            self.forget_unnamed()?;
         }
         let mut marked = Vec::new();
         for key in self.book.keys(&schema::all_marked()) {
@@ -188,7 +189,15 @@ impl Vault {
             marked.push(place);
         }
         self.shred(&marked)?;
-        Ok(self.save_heartbeat()?)
+        self.save_heartbeat()?;
+        Ok(self.end_restored()?)
+    }
+
+    /// Has the ledger know which commit the keyring is at, with the rest of a transaction.
+    pub(super) fn see_keyring(&self, mut transaction: Transaction) -> Result<(), Error> {
+        let row = VaultRow { keyring_generation: self.keyring.generation(), subjects_indexed: true };
+        self.book.put(&mut transaction, schema::vault(), &row)?;
+        self.book.sync(self.book.apply(transaction)?)
     }
 }
 
@@ -200,10 +209,12 @@ pub fn would_be_new(data_dir: &Path) -> Result<bool, OpenError> {
     Layout(data_dir.to_owned()).is_new()
 }
 
-/// The later of the clock saved by the last commit and the one saved since.
-fn newest_heartbeat(keyring: &Keyring, path: &Path) -> Option<Heartbeat> {
+/// The later of the clock saved by the last commit and the one saved since, and how far the ledger had come by then.
+fn newest_heartbeat(keyring: &Keyring, path: &Path) -> (Option<Heartbeat>, u64) {
     let file = fs::read(path).ok().and_then(|file| read_heartbeat(&file, &keyring.clock_key()));
-    Heartbeat::from_bytes(&keyring.heartbeat()).into_iter().chain(file).max_by_key(|heartbeat| heartbeat.lo)
+    let (file, sequence) = file.unzip();
+    let heartbeats = Heartbeat::from_bytes(&keyring.heartbeat()).into_iter().chain(file);
+    (heartbeats.max_by_key(|heartbeat| heartbeat.lo), keyring.ledger_sequence().max(sequence.unwrap_or(0)))
 }
 
 /// Where things are in a vault's directory.
@@ -230,13 +241,29 @@ impl Layout {
         self.0.join("heartbeat")
     }
 
+    /// What a restore puts together before it replaces anything.
+    pub(super) fn staging(&self) -> PathBuf {
+        self.0.join("restoring")
+    }
+
+    /// Removes what a restore left that was cut short before it replaced anything, or after it had replaced all.
+    pub(super) fn clear_staging(&self) -> Result<(), OpenError> {
+        match fs::remove_dir_all(self.staging()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => self.reading(Err(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// There while a vault is being made, when nothing in the directory is worth anything yet.
-    fn unfinished(&self) -> PathBuf {
+    pub(super) fn unfinished(&self) -> PathBuf {
         self.0.join("unfinished")
     }
 
     /// Whether a vault is to be made: the directory is not there or empty, or making one was cut short. Touches nothing.
     fn is_new(&self) -> Result<bool, OpenError> {
+        if self.reading(Mark::read(&self.0))? == Some(Mark::Replacing) {
+            return Err(OpenError::Replacing(self.0.clone()));
+        }
         let entries = match fs::read_dir(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
             entries => self.reading(entries)?,

@@ -33,7 +33,7 @@ const HORIZON_HOURS: u32 = 30 * 24 + 2;
 /// Months ahead that have keys for two-year rows: two years, the retention before they begin, and one more.
 const HORIZON_MONTHS: u16 = 27;
 /// How many records or rows that are due are removed from the ledger in one transaction.
-const ROWS_AT_ONCE: usize = 2_000;
+pub(super) const ROWS_AT_ONCE: usize = 2_000;
 
 /// What a shredding call did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +115,7 @@ impl Vault {
     /// When something fails; the vault must then stop.
     pub fn tick(&self) -> Result<(), Error> {
         self.stop.check()?;
+        self.end_restored()?;
         self.catch_up()?;
         if self.keyring.runs_low() {
             self.shred(&[])?;
@@ -157,7 +158,7 @@ impl Vault {
 
     fn commit(&self, places: &[Place]) -> Result<(), Error> {
         // The time first: who opens after the wait decides on a later one.
-        let change = change(&self.clock, places);
+        let change = change(&self.clock, self.book.durable(), places);
         self.gate.wait_for_openers();
         let generation = self.keyring.commit(&change, &self.observer)?;
         self.finish(places, change.over, generation)?;
@@ -193,7 +194,12 @@ impl Vault {
     }
 
     /// Removes the rows of a record that stood at `place`, if there are any. Who received it stays known.
-    fn remove_rows(&self, transaction: &mut Transaction, place: Place, receivers: &mut Receivers) -> Result<(), Error> {
+    pub(super) fn remove_rows(
+        &self,
+        transaction: &mut Transaction,
+        place: Place,
+        receivers: &mut Receivers,
+    ) -> Result<(), Error> {
         if let Some(record) = self.whole_record_at(place)? {
             let tenant = self.book.tenant_tag(&record.tenant);
             transaction.remove(schema::record(tenant, record.id));
@@ -252,14 +258,16 @@ impl Vault {
 }
 
 /// What a commit changes now: these records go, and whatever is due by the clock.
-pub(super) fn change<'a>(clock: &Clock, punctures: &'a [Place]) -> Change<'a> {
+pub(super) fn change<'a>(clock: &Clock, ledger_sequence: u64, punctures: &'a [Place]) -> Change<'a> {
     let times = clock.times();
     Change {
         punctures,
+        ranges: &[],
         over: hour_of(times.due),
         horizon: HORIZON_HOURS,
         month: month_of(times.lo),
         months: HORIZON_MONTHS,
+        ledger_sequence,
         heartbeat: clock.heartbeat().to_bytes(),
     }
 }

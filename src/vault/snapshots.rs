@@ -14,6 +14,7 @@ use super::jobs::new_job;
 use super::release::Grounds;
 use super::requests::{Made, Request};
 use super::rows::{self, RecordRow, Row, stamp, time};
+use super::shred::ROWS_AT_ONCE;
 use crate::domain::ids::{Hour, Identity, JobId, Place, RequestId, Serial, SnapshotId};
 use crate::domain::job::{Job, JobSpec, JobState};
 use crate::domain::policy::{self, Denial, PartPermit, Reason, ReleasePermit};
@@ -85,8 +86,9 @@ impl Vault {
     /// Freezes the list of the records that an active job may receive now.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::JobNotActive`], [`Error::RequestIdReused`].
+    /// [`Error::Restored`], [`Error::NotFound`], [`Error::JobNotActive`], [`Error::RequestIdReused`].
     pub fn create_snapshot(&self, job: JobId, by: &Identity, request: RequestId) -> Result<Snapshot, Error> {
+        self.restored.check()?;
         let now = self.working_now()?;
         let request = Request::new(&self.book, ("snapshot", &by.to_string()), request, job.0.as_bytes().to_vec());
         if let Some(made) = self.remembered(&request)? {
@@ -133,14 +135,33 @@ impl Vault {
         if snapshot.job == job { Ok(snapshot) } else { Err(Error::NotFound) }
     }
 
-    /// A job that is active now.
+    /// A job that is active now, while anything may be released.
     pub(super) fn active_job(&self, id: JobId) -> Result<Job, Error> {
+        self.restored.check()?;
         let job = self.job(id)?;
         match job.revocation {
             Some(revocation) => Err(Error::JobRevoked(revocation.reason)),
             None if job.state == JobState::Active => Ok(job),
             None => Err(Error::JobNotActive),
         }
+    }
+
+    /// Removes every snapshot.
+    pub(super) fn void_snapshots(&self) -> Result<(), Error> {
+        for prefix in [schema::snapshots(), schema::all_snapshot_pieces()] {
+            loop {
+                let keys: Vec<_> = self.book.keys(&prefix).take(ROWS_AT_ONCE).collect::<Result<_, _>>()?;
+                if keys.is_empty() {
+                    break;
+                }
+                let mut transaction = Transaction::default();
+                for key in keys {
+                    transaction.remove(key);
+                }
+                self.book.apply(transaction)?;
+            }
+        }
+        Ok(())
     }
 
     /// The list of a snapshot: its places as numbers.

@@ -115,6 +115,11 @@ impl Scene {
 
     /// An upload under a receipt of its own that grants face match and bias.
     pub(crate) fn upload(&self) -> Upload {
+        self.upload_under(self.receipt())
+    }
+
+    /// An upload under this receipt.
+    pub(crate) fn upload_under(&self, receipt: String) -> Upload {
         let size = FACE.len().try_into().unwrap();
         let media_type = MediaType::from_name("image/jpeg").unwrap();
         let data = Plaintext::from(FACE.to_vec());
@@ -124,7 +129,7 @@ impl Scene {
                 request: Uuid::new_v4().to_string().parse().unwrap(),
                 call_id: Uuid::new_v4().to_string().parse().unwrap(),
                 collect_time: self.clock.now(),
-                consent: ConsentSource::Receipt(self.receipt()),
+                consent: ConsentSource::Receipt(receipt),
             },
             parts: vec![UploadPart {
                 header: PartHeader { category: Category::FaceImage, media_type, size, crc32c: crc32c::crc32c(FACE) },
@@ -141,6 +146,11 @@ impl Scene {
 
     /// A receipt for ten years.
     pub(crate) fn receipt(&self) -> String {
+        self.receipt_of("subject")
+    }
+
+    /// A receipt of this person.
+    pub(crate) fn receipt_of(&self, subject: &str) -> String {
         let now = self.clock.now();
         let grant = |purpose: &str| {
             json!({
@@ -151,7 +161,7 @@ impl Scene {
         let claims = json!({
             "schema": "idvault.consent/1", "iss": "acme", "aud": "scene", "jti": Uuid::new_v4().to_string(),
             "iat": now.timestamp(), "nbf": now.timestamp(), "exp": now.timestamp() + 3650 * 86_400,
-            "subject_ref": "subject", "subject_class": "adult", "jurisdiction": "SG",
+            "subject_ref": subject, "subject_class": "adult", "jurisdiction": "SG",
             "notice": { "id": "training", "version": "1", "sha256": "5a".repeat(32), "language": "en" },
             "event": { "time": now.to_rfc3339(), "method": "tick-box", "actor": "subject" },
             "grants": [grant("TRAIN_FACE_MATCH"), grant("EVALUATE_BIAS")],
@@ -161,6 +171,11 @@ impl Scene {
 
     /// An approved job for face match, and a snapshot of it.
     pub(crate) fn job(&self) -> (JobId, SnapshotId) {
+        self.try_job().unwrap()
+    }
+
+    /// The same, if the vault makes one.
+    pub(crate) fn try_job(&self) -> Result<(JobId, SnapshotId), Error> {
         let person = |name: &str| Identity::Person(name.to_owned());
         let spec = JobSpec {
             purpose: Purpose::TrainFaceMatch,
@@ -180,11 +195,11 @@ impl Scene {
         };
         let vault = self.vault();
         let request = || Uuid::new_v4().to_string().parse().unwrap();
-        let job = vault.create_job(person("rita"), request(), spec, [1; 32]).unwrap().id;
+        let job = vault.create_job(person("rita"), request(), spec, [1; 32])?.id;
         vault.submit_job(job, &person("rita")).unwrap();
         vault.approve_job(job, person("paul"), ApproverRole::PrivacyOfficer, [1; 32]).unwrap();
         vault.approve_job(job, person("mona"), ApproverRole::ModelOwner, [1; 32]).unwrap();
-        (job, self.snapshot(job).unwrap())
+        Ok((job, self.snapshot(job)?))
     }
 
     /// A fresh snapshot of a job.

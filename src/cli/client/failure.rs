@@ -9,7 +9,10 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::cli::{EX_SOFTWARE, EX_TEMPFAIL, EX_USAGE};
+use crate::store::backup::BackupError;
 use crate::tls::Fault;
+use crate::vault::OpenError;
+use crate::vault::restore::RestoreError;
 
 /// A failure and the exit code it ends the program with.
 #[derive(Debug)]
@@ -91,6 +94,13 @@ impl From<Status> for Failure {
     }
 }
 
+impl From<RestoreError> for Failure {
+    fn from(error: RestoreError) -> Self {
+        let is_passing = matches!(error, RestoreError::Vault(OpenError::Locked(_)) | RestoreError::Backup(BackupError::Moving));
+        Self { code: if is_passing { EX_TEMPFAIL } else { EX_SOFTWARE }, message: error.to_string() }
+    }
+}
+
 /// What an error began with, after a colon; nothing if it began with itself.
 fn first_cause(error: &dyn Error) -> String {
     let first = std::iter::successors(error.source(), |error| (**error).source()).last();
@@ -125,6 +135,7 @@ fn next_step(reason: &str) -> Option<&'static str> {
         "APPROVER_IS_REQUESTER" | "APPROVER_DUPLICATE" => "another person must approve",
         "SNAPSHOT_DEPLETED" => "make a new one: idvault snapshot create",
         "RETENTION_TOO_SHORT" => "the receipt's exp, or the tenant's retention, must leave the record an hour and more",
+        "RESTORED" => "the vault's operator must replay the withdrawals since the backup, then complete the restore",
         "STORAGE_FULL" => "the vault's operator must make room",
         "KEYRING_UNAVAILABLE" | "CLOCK_UNTRUSTED" => "try again later; the vault's log says what it waits for",
         _ => return None,

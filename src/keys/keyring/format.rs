@@ -20,7 +20,10 @@ pub const HEAD_SLOT_LEN: usize = 64 << 10;
 pub const HEARTBEAT_LEN: usize = 40;
 
 const MAGIC: [u8; 8] = *b"IDVHEAD1";
-const VERSION: u8 = 1;
+/// The version of heads; the first knew nothing of the ledger.
+const HEAD_VERSION: u8 = 2;
+const FIRST_HEAD_VERSION: u8 = 1;
+const PAGE_VERSION: u8 = 1;
 const SEED: u8 = 0;
 const PAGE: u8 = 1;
 const SECRET_LEN: usize = 32;
@@ -32,6 +35,8 @@ pub struct Head<S> {
     pub generation: u64,
     /// The first serial that no run before has used.
     pub serial_limit: u64,
+    /// The last transaction of the ledger that was durable at the commit.
+    pub ledger_sequence: u64,
     /// The trusted time at the commit.
     pub heartbeat: [u8; HEARTBEAT_LEN],
     /// The keys of the vault itself.
@@ -103,7 +108,7 @@ pub fn open_head(slot: &[u8], vault: &VaultId, root: &Secret) -> Option<Head<Sec
 pub fn seal_page(tree: &Tree, vault: &VaultId, page: (Hour, u64), key: &Secret) -> Result<Vec<u8>, RandomError> {
     const NODE_LEN: usize = 8 + 1 + SECRET_LEN;
     let mut plaintext = Zeroizing::new(Vec::with_capacity(tree.len().saturating_mul(NODE_LEN).saturating_add(1)));
-    plaintext.push(VERSION);
+    plaintext.push(PAGE_VERSION);
     for (prefix, depth, node) in tree.frontier() {
         plaintext.extend_from_slice(&prefix.to_be_bytes());
         plaintext.push(u8::try_from(depth).unwrap_or(u8::MAX));
@@ -117,7 +122,7 @@ pub fn seal_page(tree: &Tree, vault: &VaultId, page: (Hour, u64), key: &Secret) 
 pub fn open_page(sealed: &[u8], vault: &VaultId, page: (Hour, u64), key: &Secret) -> Option<Tree> {
     let plaintext = seal::open(key, &page_context(vault, page), sealed).ok()?;
     let mut reader = Reader(plaintext.expose());
-    reader.version()?;
+    reader.version().filter(|version| *version == PAGE_VERSION)?;
     let mut nodes = Vec::new();
     while !reader.0.is_empty() {
         nodes.push((u64::from_be_bytes(reader.array()?), u32::from(u8::from_be_bytes(reader.array()?)), reader.secret()?));
@@ -136,8 +141,9 @@ fn page_context(vault: &VaultId, (hour, generation): (Hour, u64)) -> Vec<u8> {
 fn encode_head<S: Borrow<Secret>>(head: &Head<S>) -> Zeroizing<Vec<u8>> {
     // Reserved whole, so that no growing leaves a copy of secrets behind.
     let mut out = Zeroizing::new(Vec::with_capacity(HEAD_SLOT_LEN.saturating_mul(2)));
-    out.push(VERSION);
+    out.push(HEAD_VERSION);
     out.extend_from_slice(&head.serial_limit.to_be_bytes());
+    out.extend_from_slice(&head.ledger_sequence.to_be_bytes());
     out.extend_from_slice(&head.heartbeat);
     for key in [&head.service.index, &head.service.ledger, &head.service.clock] {
         out.extend_from_slice(key.borrow().expose());
@@ -166,8 +172,13 @@ fn encode_head<S: Borrow<Secret>>(head: &Head<S>) -> Zeroizing<Vec<u8>> {
 
 fn decode_head(generation: u64, plaintext: &[u8]) -> Option<Head<Secret>> {
     let mut reader = Reader(plaintext);
-    reader.version()?;
+    let version = reader.version()?;
     let serial_limit = u64::from_be_bytes(reader.array()?);
+    let ledger_sequence = match version {
+        HEAD_VERSION => u64::from_be_bytes(reader.array()?),
+        FIRST_HEAD_VERSION => 0,
+        _ => return None,
+    };
     let heartbeat = reader.array()?;
     let service = ServiceKeys { index: reader.secret()?, ledger: reader.secret()?, clock: reader.secret()? };
     let mut months = Vec::new();
@@ -184,7 +195,7 @@ fn decode_head(generation: u64, plaintext: &[u8]) -> Option<Head<Secret>> {
         };
         hours.push((hour, key));
     }
-    Some(Head { generation, serial_limit, heartbeat, service, months, hours })
+    Some(Head { generation, serial_limit, ledger_sequence, heartbeat, service, months, hours })
 }
 
 /// Reads fields off the front of decrypted bytes.
@@ -203,8 +214,8 @@ impl Reader<'_> {
         Secret::from_slice(secret)
     }
 
-    fn version(&mut self) -> Option<()> {
-        (self.array()? == [VERSION]).then_some(())
+    fn version(&mut self) -> Option<u8> {
+        self.array().map(u8::from_be_bytes)
     }
 }
 
@@ -220,6 +231,7 @@ mod tests {
         Head {
             generation,
             serial_limit: 77,
+            ledger_sequence: 88,
             heartbeat: [5; HEARTBEAT_LEN],
             service: ServiceKeys { index: secret(), ledger: secret(), clock: secret() },
             months: (0..27).map(|month| (600 + month, secret())).collect(),
@@ -241,6 +253,18 @@ mod tests {
         let mut renumbered = slot.clone();
         renumbered[15] ^= 1;
         assert!(open_head(&renumbered, &vault, &root).is_none());
+    }
+
+    #[test]
+    fn a_head_of_the_first_version_opens_and_no_later_one() {
+        let head = head(9, 3);
+        let encoded = encode_head(&head);
+        let (front, back) = encoded.split_at(9);
+        let first = [&[FIRST_HEAD_VERSION], &front[1..], &back[8..]].concat();
+        let opened = decode_head(9, &first).unwrap();
+        assert_eq!((opened.serial_limit, opened.ledger_sequence), (77, 0));
+        assert_eq!(*encode_head(&Head { ledger_sequence: 88, ..opened }), *encoded);
+        assert!(decode_head(9, &[&[HEAD_VERSION + 1], &encoded[1..]].concat()).is_none());
     }
 
     #[test]

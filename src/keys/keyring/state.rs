@@ -1,6 +1,7 @@
 //! What the keyring holds in memory, and how a commit changes it. No files here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use super::format::{HEARTBEAT_LEN, Head, HourKey, ServiceKeys};
 use super::{Change, KeyringError};
@@ -17,6 +18,8 @@ pub(super) struct State {
     pub(super) next_serial: u64,
     /// The first serial that is not durably set aside for this run.
     pub(super) serial_limit: u64,
+    /// The last transaction of the ledger that the head on disk knows to be durable.
+    pub(super) ledger_sequence: u64,
     /// The trusted time of the head on disk.
     pub(super) heartbeat: [u8; HEARTBEAT_LEN],
     /// The vault's own keys.
@@ -52,10 +55,8 @@ struct Page {
 
 /// What a commit forgets.
 pub(super) struct Forgotten {
-    /// The punctured records.
-    pub(super) places: Vec<Place>,
-    /// The hours they are in.
-    pub(super) hours: BTreeSet<Hour>,
+    /// The punctured serials, by hour.
+    pub(super) serials: BTreeMap<Hour, Vec<RangeInclusive<Serial>>>,
     /// Pages that are no longer needed, by hour and generation.
     pub(super) pages: Vec<(Hour, u64)>,
 }
@@ -77,6 +78,7 @@ impl State {
             generation: head.generation,
             next_serial: head.serial_limit,
             serial_limit: head.serial_limit,
+            ledger_sequence: head.ledger_sequence,
             heartbeat: head.heartbeat,
             service: head.service,
             months: head.months.into_iter().collect(),
@@ -98,21 +100,24 @@ impl State {
         self.months.retain(|month, _| *month >= change.month);
         self.spare.retain(|hour, _| *hour > change.over);
 
-        let mut places: Vec<_> = change.punctures.iter().copied().chain(self.abandoned.drain(..)).collect();
-        places.retain(|place| self.hours.contains_key(&place.hour));
-        let hours: BTreeSet<_> = places.iter().map(|place| place.hour).collect();
-        for place in &places {
-            if let Some(keys) = self.hours.get_mut(&place.hour) {
-                keys.tree.puncture(place.serial..=place.serial);
-            }
+        let mut serials = BTreeMap::<_, Vec<_>>::new();
+        for place in change.punctures.iter().copied().chain(self.abandoned.drain(..)) {
+            serials.entry(place.hour).or_default().push(place.serial..=place.serial);
         }
-        for hour in &hours {
+        for (hour, range) in change.ranges {
+            serials.entry(*hour).or_default().push(range.clone());
+        }
+        serials.retain(|hour, _| self.hours.contains_key(hour));
+        for (hour, ranges) in &serials {
             if let Some(keys) = self.hours.get_mut(hour) {
+                for range in ranges {
+                    keys.tree.puncture(range.clone());
+                }
                 let old = keys.page.replace(Page { generation, key: Secret::random()? });
                 pages.extend(old.map(|page| (*hour, page.generation)));
             }
         }
-        Ok(Forgotten { places, hours, pages })
+        Ok(Forgotten { serials, pages })
     }
 
     /// Gives every hour ahead that no record uses a fresh seed, and every month ahead that has none a key.
@@ -143,12 +148,7 @@ impl State {
     }
 
     /// The head that describes this state.
-    pub(super) fn head(
-        &self,
-        generation: u64,
-        serial_limit: u64,
-        heartbeat: [u8; HEARTBEAT_LEN],
-    ) -> Result<Head<&Secret>, KeyringError> {
+    pub(super) fn head(&self, generation: u64, serial_limit: u64, change: &Change<'_>) -> Result<Head<&Secret>, KeyringError> {
         let mut hours = Vec::with_capacity(self.hours.len());
         for (hour, keys) in &self.hours {
             let key = match (&keys.page, keys.tree.seed()) {
@@ -160,6 +160,8 @@ impl State {
         }
         let ServiceKeys { index, ledger, clock } = &self.service;
         let months = self.months.iter().map(|(month, key)| (*month, key)).collect();
-        Ok(Head { generation, serial_limit, heartbeat, service: ServiceKeys { index, ledger, clock }, months, hours })
+        let (ledger_sequence, heartbeat, service) =
+            (change.ledger_sequence, change.heartbeat, ServiceKeys { index, ledger, clock });
+        Ok(Head { generation, serial_limit, ledger_sequence, heartbeat, service, months, hours })
     }
 }

@@ -147,6 +147,11 @@ impl Journal {
         self.tail.lock().next.saturating_sub(1)
     }
 
+    /// The sequence of the last transaction that is known to be durable.
+    pub(super) fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
     /// How many bytes were appended since it was opened.
     pub(super) fn appended(&self) -> u64 {
         self.tail.lock().appended
@@ -182,7 +187,7 @@ impl Journal {
     }
 
     /// The sequences with which segments begin, ascending.
-    fn segments(&self) -> io::Result<Vec<u64>> {
+    pub(super) fn segments(&self) -> io::Result<Vec<u64>> {
         let mut firsts = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let name = entry?.file_name();

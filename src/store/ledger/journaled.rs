@@ -115,12 +115,34 @@ impl JournaledLedger {
         self
     }
 
-    /// Whether the index in the directory `dir` could be made anew: dump and journal are whole. Changes no file.
+    /// Whether the index in the directory `dir` could be made anew: dump and journal are whole. Changes no file. Returns the
+    /// sequence of the last transaction.
     ///
     /// # Errors
     /// When it could not.
-    pub fn check(dir: &Path) -> Result<(), LedgerError> {
-        Self::replay(&Layout(dir), |_| Ok(())).map(drop)
+    pub fn check(dir: &Path) -> Result<u64, LedgerError> {
+        Self::replay(&Layout(dir), |_| Ok(()))
+    }
+
+    /// Where the ledger's directory, or one above it, has what an index can be made of: the last dump, then the segments of the journal
+    /// since, in their order, as paths that begin with `ledger/`. Nothing if a segment is missing, as when another dump is taken just now.
+    ///
+    /// # Errors
+    /// When the directory cannot be read, or the dump is damaged.
+    pub fn sources(dir: &Path) -> Result<Option<Vec<String>>, LedgerError> {
+        let layout = Layout(dir);
+        let dump = match Dump::newest(&layout.dumps()) {
+            Err(LedgerError::Disk(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            dump => dump?,
+        };
+        let next = dump.as_ref().map_or(0, |dump| dump.sequence).saturating_add(1);
+        let firsts = Journal::open(layout.journal())?.segments()?;
+        let begin = firsts.partition_point(|first| *first <= next).saturating_sub(1);
+        if firsts.first().is_some_and(|first| *first > next) {
+            return Ok(None);
+        }
+        let segments = firsts.iter().skip(begin).map(|first| format!("ledger/journal/{first:020}.journal"));
+        Ok(Some(dump.map(|dump| format!("ledger/dump/{:020}.dump", dump.sequence)).into_iter().chain(segments).collect()))
     }
 
     /// Makes the index in the directory `dir` anew, from the last dump and the journal since. The ledger must not be open.
@@ -190,6 +212,10 @@ impl Ledger for JournaledLedger {
 
     fn latest(&self) -> Ticket {
         self.store.journal.latest()
+    }
+
+    fn durable(&self) -> u64 {
+        self.store.journal.durable()
     }
 
     fn sync(&self, ticket: Ticket) -> Result<(), LedgerError> {

@@ -124,6 +124,10 @@ impl Ledger for SledLedger {
         self.group.latest()
     }
 
+    fn durable(&self) -> u64 {
+        0
+    }
+
     fn sync(&self, ticket: Ticket) -> Result<(), LedgerError> {
         Ok(self.group.make_durable(ticket, || {
             self.db.flush()?;
