@@ -217,6 +217,60 @@ fn everything_else_is_done_by_hand_too() {
 }
 
 #[test]
+fn a_backup_is_taken_and_put_back_by_hand() {
+    let home = copy();
+    let script = r#"
+        refused() { if "$@"; then exit 1; else echo "exit $?"; fi; }
+        idvault backup kept --config idvault.toml
+        idvault backup again --config idvault.toml --json | grep '"sequence": '
+        refused idvault backup kept --config idvault.toml
+        refused idvault backup data/kept --config idvault.toml
+        refused idvault restore kept --config idvault.toml
+        refused idvault restore --complete --config idvault.toml
+        refused idvault restore --config idvault.toml
+        refused idvault restore kept --complete --config idvault.toml
+        idvault erase acme person-1 --profile privacy-officer | grep "record_count: 1"
+        kill %1 && wait %1
+        rm again/manifest.json
+        refused idvault restore again --config idvault.toml
+        rm -r data/ledger data/volumes
+        idvault restore kept --config idvault.toml
+        refused idvault restore --complete --config idvault.toml
+        idvault doctor --config idvault.toml | grep -A1 "RESTORED"
+        idvault serve --config idvault.toml --insecure-loopback 2> restored.log &
+        idvault status --profile operator
+        grep "RESTORED" restored.log
+        idvault job show "$job" --profile requester | grep "state: STATE_REVOKED"
+        refused idvault fetch "$job" fetched --profile trainer
+        refused idvault job create spec.json --submit --name --profile requester
+        idvault put --tenant acme --call-id check-2 --receipt receipt.jws FACE_IMAGE=face.jpg --profile acme
+        idvault erase acme person-1 --profile privacy-officer | grep "record_count: 1"
+        idvault restore --complete --config idvault.toml --json
+        until grep "no longer RESTORED" restored.log; do :; done
+        job=$(idvault job create spec.json --submit --name --profile requester)
+        idvault doctor --config idvault.toml | grep -c RESTORED | grep -x 0
+        kill %1 && wait %1
+        trap - EXIT
+    "#;
+    let said = run(home.path(), &format!("{}\n{script}", commands().join("\n")));
+    for wanted in [
+        "kept is not empty",
+        "data/kept is inside the data directory",
+        "another process holds data",
+        "the vault is not RESTORED",
+        "has no manifest",
+        "has not been served since the backup was put back",
+        "next: serve, replay every withdrawal and erasure since then",
+        "(RESTORED)",
+        "exit 64",
+        "exit 70",
+        "exit 75",
+    ] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+}
+
+#[test]
 fn a_bench_tells_both_sides_and_leaves_nothing() {
     let home = tempfile::tempdir().unwrap();
     let script = "

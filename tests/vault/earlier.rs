@@ -105,3 +105,17 @@ async fn what_was_taken_in_goes_as_it_was_to() {
     let answer = later.client.training(WORKLOAD).create_snapshot(request).await;
     refused(answer, tonic::Code::FailedPrecondition, "JOB_NOT_ACTIVE");
 }
+
+#[tokio::test]
+async fn a_vault_whose_head_knows_its_ledger_opens_with_all_that_it_has() {
+    let home = Arc::new(tempfile::tempdir().unwrap());
+    copy(Path::new("tests/fixtures/vault-2"), &home.path().join("data"));
+    let mut clock = Clock::new(home.path().join("clock"));
+    clock.set("2031-03-01T11:30:00Z".parse().unwrap());
+    let server = Server::run(home, clock).await;
+    assert!(!server.vault().is_restored());
+    assert_eq!(server.acme.status(&server.client).await.live_record_count, 3);
+    let jobs = server.client.training(OFFICER).list_training_jobs(ListTrainingJobsRequest::default()).await.unwrap();
+    let list = snapshot(&server.client, &jobs.into_inner().training_jobs[0]).await;
+    assert_eq!(Epoch::read(&server.client, whole(&list)).await.unwrap().faces().len(), 3);
+}

@@ -28,6 +28,7 @@ mod lists;
 mod quota;
 mod records;
 mod releases;
+mod restored;
 mod retries;
 mod streamed;
 mod tenants;
