@@ -130,7 +130,9 @@ impl Manifest {
         };
         let checked: Option<Checked> = serde_json::from_slice(&text).ok();
         let whole = checked.filter(|Checked { manifest, sha256 }| {
-            manifest.format == FORMAT && digest_of(manifest).as_ref() == Some(sha256) && manifest.files.iter().all(Entry::is_ours)
+            manifest.format == FORMAT
+                && digest_of(manifest).as_ref() == Some(sha256)
+                && manifest.files.iter().all(|entry| is_ours(&entry.path))
         });
         whole.map(|checked| checked.manifest).ok_or_else(|| BackupError::ManifestChanged(dir.to_owned()))
     }
@@ -146,18 +148,6 @@ impl Manifest {
 }
 
 impl Entry {
-    /// Whether it is where a backup has files, and nowhere else.
-    fn is_ours(&self) -> bool {
-        let is_number = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
-        let is = |name: &str, extension| name.strip_suffix(extension).is_some_and(is_number);
-        match self.path.split('/').collect::<Vec<_>>().as_slice() {
-            ["ledger", "dump", name] => is(name, ".dump"),
-            ["ledger", "journal", name] => is(name, ".journal"),
-            ["volumes", hour, name] => is_number(hour) && is(name, ".vol"),
-            _ => false,
-        }
-    }
-
     fn is_volume(&self) -> bool {
         self.path.starts_with("volumes/")
     }
@@ -235,7 +225,7 @@ fn take_volumes(
 ) -> Result<(), BackupError> {
     let volumes = data_dir.join("volumes");
     files::make_dir(&to.join("volumes")).map_err(at(to))?;
-    for hour in names(&volumes).map_err(at(&volumes))? {
+    for hour in names(&volumes).map_err(at(&volumes))?.into_iter().filter(|hour| is_number(hour)) {
         let dir = volumes.join(&hour);
         let volumes = match names(&dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -244,7 +234,10 @@ fn take_volumes(
         let copy = to.join("volumes").join(&hour);
         files::make_dir(&copy).map_err(at(&copy))?;
         for volume in volumes {
-            files.extend(take_file(data_dir, &format!("volumes/{hour}/{volume}"), to, see)?);
+            let path = format!("volumes/{hour}/{volume}");
+            if is_ours(&path) {
+                files.extend(take_file(data_dir, &path, to, see)?);
+            }
         }
     }
     Ok(())
@@ -313,6 +306,21 @@ pub fn put_volumes(manifest: &Manifest, staging: &Path, data_dir: &Path) -> Resu
         fs::rename(&staged, &volume).and_then(|()| files::sync_parent(&volume)).map_err(at(&volume))?;
     }
     Ok(())
+}
+
+/// Whether this is where a backup has files, and nowhere else.
+fn is_ours(path: &str) -> bool {
+    let is = |name: &str, extension| name.strip_suffix(extension).is_some_and(is_number);
+    match path.split('/').collect::<Vec<_>>().as_slice() {
+        ["ledger", "dump", name] => is(name, ".dump"),
+        ["ledger", "journal", name] => is(name, ".journal"),
+        ["volumes", hour, name] => is_number(hour) && is(name, ".vol"),
+        _ => false,
+    }
+}
+
+fn is_number(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Copies a file as it is now, durably. Its length and its SHA-256.

@@ -43,6 +43,9 @@ fn a_dump_taken_and_an_hour_deleted_meanwhile_cost_nothing() {
         scene.reopen(|_| ()).unwrap();
         scene.vault().tick().unwrap();
     }
+    // Nothing of the vault's.
+    fs::create_dir(scene.data().join("volumes/other")).unwrap();
+    fs::write(scene.data().join(format!("volumes/{}/other", old.place.hour)), "").unwrap();
     let backup = tempfile::tempdir().unwrap();
     let (mut seen, mut deleted) = (Vec::new(), false);
     let mut see = |progress: Progress<'_>| {

@@ -124,11 +124,11 @@ impl JournaledLedger {
         Self::replay(&Layout(dir), |_| Ok(()))
     }
 
-    /// Where the ledger's directory, or one above it, has what an index can be made of: the last dump, then the segments of the journal
-    /// since, in their order, as paths that begin with `ledger/`. Nothing if a segment is missing, as when another dump is taken just now.
+    /// The files that an index can be made of, as paths from the directory above: the last dump, then the segments of the journal
+    /// since, in their order. Nothing if one is missing, as when another dump is taken just now.
     ///
     /// # Errors
-    /// When the directory cannot be read, or the dump is damaged.
+    /// When the directory `dir`, which is named `ledger`, cannot be read, or the dump is damaged.
     pub fn sources(dir: &Path) -> Result<Option<Vec<String>>, LedgerError> {
         let layout = Layout(dir);
         let dump = match Dump::newest(&layout.dumps()) {
