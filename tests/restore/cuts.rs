@@ -1,11 +1,15 @@
 //! A restore that is cut: at every file and between any two steps.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
+use idvault::forensic::{Archive, Attack};
 use idvault::store::backup::Progress;
 use idvault::vault::error::Error;
 use idvault::vault::restore::{complete, restore};
 use idvault::vault::{Blueprint, OpenError};
+use parking_lot::Mutex;
 
 use crate::scene::{Fetched, Scene, tenant, vault_id};
 use crate::{backed_up, copy, put_back};
@@ -18,7 +22,7 @@ fn a_restore_that_is_cut_anywhere_is_as_before_or_refused_or_restored() {
     scene.vault().shred_record(&tenant(), gone.id).unwrap();
     let job = scene.job();
     let mut images = Vec::new();
-    let film = |data: &std::path::Path| {
+    let film = |data: &Path| {
         // One volume is not there, so that one is put back.
         std::fs::remove_file(data.join(format!("volumes/{}/1.vol", kept.place.hour))).unwrap();
         let mut take = |at: &str| {
@@ -70,7 +74,48 @@ fn a_restore_that_is_cut_anywhere_is_as_before_or_refused_or_restored() {
     assert_eq!(outcomes["restored"], ["rest", "end"]);
 }
 
-fn open(home: &std::path::Path, scene: &Scene) -> Result<idvault::vault::Vault, OpenError> {
+#[test]
+fn a_first_start_that_is_cut_anywhere_is_done_again() {
+    let mut scene = Scene::new();
+    let (kept, gone) = (scene.record(), scene.record());
+    let backup = backed_up(&scene);
+    scene.vault().shred_record(&tenant(), gone.id).unwrap();
+    let lost = scene.record();
+    let job = scene.job();
+    let mut archive = Archive::default();
+    archive.take(&scene.data()).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let restored = |data: &Path| {
+        put_back(data, backup.path()).unwrap();
+        copy(data, &home.path().join("data"));
+    };
+    scene.reopen(restored).unwrap();
+    let (images, data) = (Arc::new(Mutex::new(Vec::new())), home.path().join("data"));
+    let films = Arc::clone(&images);
+    let film = move |step| {
+        let image = tempfile::tempdir().unwrap();
+        copy(&data, &image.path().join("data"));
+        films.lock().push((step, image));
+    };
+    drop(Scene::at(home.path(), scene.clock.clone(), |blueprint| Blueprint { observer: Box::new(film), ..blueprint }));
+    let images = std::mem::take(&mut *images.lock());
+    assert!(images.len() > 6, "two commits");
+    for (step, image) in images {
+        let again = Scene::at(image.path(), scene.clock.clone(), |blueprint| blueprint);
+        assert!(matches!(again.fetch(job), Err(Error::Restored)), "{step:?}");
+        let status = again.vault().retention_status(None).unwrap();
+        assert_eq!((status.hours.iter().map(|(_, count)| count.records).sum::<u64>(), status.backlog), (1, 0), "{step:?}");
+        complete(&again.data()).unwrap();
+        again.vault().tick().unwrap();
+        assert_eq!(again.fetch(again.job()).unwrap(), Fetched { served: 1, ..Fetched::default() }, "{step:?}");
+        let cell = std::fs::read(again.data().join("root.cell")).unwrap();
+        archive.take(&again.data()).unwrap();
+        let attack = Attack::mount(&archive, &cell, &vault_id()).unwrap();
+        assert_eq!([&kept, &gone, &lost].map(|record| attack.open(record.id).len()), [2, 0, 0], "{step:?}");
+    }
+}
+
+fn open(home: &Path, scene: &Scene) -> Result<idvault::vault::Vault, OpenError> {
     let limits = idvault::clock::Limits { max_jump: chrono::TimeDelta::hours(1), max_gap: chrono::TimeDelta::days(7) };
     Blueprint::new(vault_id(), home.join("data"), Box::new(scene.clock.clone()), limits).open()
 }
