@@ -32,6 +32,7 @@ fn assert_releases_nothing(scene: &Scene, job: (JobId, SnapshotId)) {
     assert!(matches!(scene.fetch(job), Err(Error::Restored)));
     assert!(matches!(scene.snapshot(job.0), Err(Error::Restored)));
     assert!(matches!(scene.try_job(), Err(Error::Restored)));
+    assert!(matches!(scene.vault().snapshot(job.0, job.1), Err(Error::NotFound)));
     let job = scene.vault().job(job.0).unwrap();
     assert_eq!((job.state, job.revocation.unwrap().by.to_string()), (JobState::Revoked, "workload/idvault".to_owned()));
 }
@@ -54,7 +55,7 @@ fn last_weeks_backup_resurrects_nothing_and_releases_nothing_until_completed() {
     let face_match = || std::iter::once(Purpose::TrainFaceMatch).collect();
     scene.vault().withdraw_consent(&tenant(), narrowed.consent, face_match()).unwrap();
     scene.vault().erase_subject(&tenant(), &"erased".parse().unwrap()).unwrap();
-    let (lost, later_job) = (scene.record(), scene.job());
+    let ([lost, lost_too], later_job) = (std::array::from_fn(|_| scene.record()), scene.job());
     archive.take(&scene.data()).unwrap();
     pass_days(&scene, 7);
     assert!(is_gone(&scene, &expired) && !is_gone(&scene, &lost));
@@ -72,7 +73,7 @@ fn last_weeks_backup_resurrects_nothing_and_releases_nothing_until_completed() {
 
     assert_releases_nothing(&scene, job);
     assert!(matches!(scene.vault().job(later_job.0), Err(Error::NotFound)));
-    for record in [&expired, &shredded, &withdrawn, &erased, &lost] {
+    for record in [&expired, &shredded, &withdrawn, &erased, &lost, &lost_too] {
         assert!(is_gone(&scene, record));
     }
     let status = scene.vault().retention_status(None).unwrap();
@@ -107,7 +108,8 @@ fn last_weeks_backup_resurrects_nothing_and_releases_nothing_until_completed() {
     archive.take(backup.path()).unwrap();
     let cell = fs::read(scene.data().join("root.cell")).unwrap();
     let attack = Attack::mount(&archive, &cell, &vault_id()).unwrap();
-    for (record, parts) in [(&kept, 2), (&fresh, 2), (&expired, 0), (&shredded, 0), (&withdrawn, 0), (&erased, 0), (&lost, 0)] {
+    let gone = [&expired, &shredded, &withdrawn, &erased, &lost, &lost_too].map(|record| (record, 0));
+    for (record, parts) in gone.into_iter().chain([(&kept, 2), (&fresh, 2)]) {
         assert!(attack.records().any(|known| known.id == record.id));
         assert_eq!(attack.open(record.id).len(), parts);
     }
