@@ -180,9 +180,6 @@ pub fn take(
     // What a start would do with it; also that nothing is missing in it.
     let sequence = JournaledLedger::check(&to.join("ledger"))?;
     take_volumes(data_dir, to, &mut files, see)?;
-    for dir in [to.join("ledger/dump"), to.join("ledger"), to.to_owned()] {
-        files::sync_parent(&dir).map_err(at(&dir))?;
-    }
     Manifest { format: FORMAT, vault: vault.to_owned(), taken, sequence, files }.write(to)
 }
 

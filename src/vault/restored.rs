@@ -78,13 +78,16 @@ fn path_in(data_dir: &Path) -> PathBuf {
 pub(super) struct Restored {
     data_dir: PathBuf,
     is_on: AtomicBool,
+    /// No start has forgotten yet what the ledger does not name. Whatever becomes of the file meanwhile, this one must.
+    is_replaced: AtomicBool,
 }
 
 impl Restored {
     /// As the mark in the vault's directory has it.
     pub(super) fn open(data_dir: &Path) -> io::Result<Self> {
-        let is_on = AtomicBool::new(Mark::read(data_dir)?.is_some());
-        Ok(Self { data_dir: data_dir.to_owned(), is_on })
+        let mark = Mark::read(data_dir)?;
+        let (is_on, is_replaced) = (AtomicBool::new(mark.is_some()), AtomicBool::new(mark == Some(Mark::Replaced)));
+        Ok(Self { data_dir: data_dir.to_owned(), is_on, is_replaced })
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -95,6 +98,7 @@ impl Restored {
     pub(super) fn begin(&self) -> Result<(), Error> {
         marked(Mark::Replaced.write(&self.data_dir))?;
         self.is_on.store(true, Ordering::Release);
+        self.is_replaced.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -134,7 +138,7 @@ impl Vault {
     /// Forgets all that an older ledger does not name, and removes what it names and is gone, if no start has. Done again it changes
     /// nothing.
     pub(super) fn forget_unnamed(&self) -> Result<(), Error> {
-        if marked(Mark::read(&self.restored.data_dir))? != Some(Mark::Replaced) {
+        if !self.restored.is_replaced.load(Ordering::Acquire) {
             return Ok(());
         }
         self.void_jobs("the vault was restored from a backup")?;
