@@ -29,3 +29,6 @@ for tls in 0 1; do
     run env IDVAULT_TLS=$tls PYTHONPATH="$gen" PYTHONDONTWRITEBYTECODE=1 \
         "$venv/bin/python" -m pytest -q -p no:cacheprovider "$here" "$@"
 done
+
+# Then three simulated days at a steady state, unless tests were chosen.
+[ $# -gt 0 ] || run env PYTHONPATH="$gen" PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" "$here/steady.py" --days 3

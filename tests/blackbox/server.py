@@ -148,10 +148,21 @@ class Vault:
         return subprocess.run(command or self.command(), capture_output=True, timeout=PATIENCE_SECONDS).returncode
 
     def memory(self, field):
-        """Bytes of the server's memory: `VmRSS` resident now, `VmHWM` at its peak."""
+        """Bytes of the server's memory: `VmRSS` resident now, `RssAnon` that of no file, `VmHWM` at its peak."""
+        return self._status(field) << 10
+
+    def threads(self):
+        """How many threads the server has."""
+        return self._status("Threads")
+
+    def handles(self):
+        """How many files and sockets the server has open."""
+        return len(os.listdir(f"/proc/{self._process.pid}/fd"))
+
+    def _status(self, field):
         lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
         (line,) = (line for line in lines if line.startswith(f"{field}:"))
-        return int(line.split()[1]) << 10
+        return int(line.split()[1])
 
     def forget_peak_memory(self):
         Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
