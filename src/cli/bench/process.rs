@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,11 +14,14 @@ use tonic_health::pb::health_client::HealthClient;
 use super::load::{DOMAIN, Load, VAULT};
 use super::refused;
 use super::wire::{End, Wire};
+use crate::cli::EX_TEMPFAIL;
 use crate::cli::client::Failure;
 
 /// How long a vault may take to serve, and how often it is asked.
 const PATIENCE: Duration = Duration::from_mins(5);
 const PAUSE: Duration = Duration::from_millis(5);
+/// How long a vault that was just closed may keep another from its directory.
+const LETTING_GO: Duration = Duration::from_secs(5);
 
 /// A vault that runs.
 pub(super) struct Process {
@@ -39,23 +42,32 @@ impl Process {
         let program = std::env::current_exe().map_err(refused)?;
         let mut command = Command::new(program);
         command.arg("serve").arg("--config").arg(&path).arg("--insecure-loopback").stdout(Stdio::null()).stderr(Stdio::null());
-        let begin = load.elapsed()?;
-        let mut process = Self { child: command.spawn().map_err(refused)?, end: End { address, wire: Wire::Plain } };
-        process.serves(load, begin).await?;
-        Ok((process, load.elapsed()?.saturating_sub(begin)))
+        let (first, end) = (load.elapsed()?, End { address, wire: Wire::Plain });
+        loop {
+            let begin = load.elapsed()?;
+            let mut process = Self { child: command.spawn().map_err(refused)?, end: end.clone() };
+            let ended = process.serves(load, begin).await?;
+            let time = load.elapsed()?.saturating_sub(begin);
+            match ended {
+                None => return Ok((process, time)),
+                // Whoever had the vault before lets go of it a moment later.
+                Some(status) if status.code() == Some(EX_TEMPFAIL.into()) && begin.saturating_sub(first) < LETTING_GO => {}
+                Some(status) => return Err(Failure::refused(format!("the vault ended: {status}"))),
+            }
+        }
     }
 
-    /// Waits until it serves.
-    async fn serves(&mut self, load: &Load, begin: Duration) -> Result<(), Failure> {
+    /// Waits until it serves, or has ended.
+    async fn serves(&mut self, load: &Load, begin: Duration) -> Result<Option<ExitStatus>, Failure> {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.end.address)).map_err(refused)?;
         while load.elapsed()?.saturating_sub(begin) < PATIENCE {
             if let Some(status) = self.child.try_wait().map_err(refused)? {
-                return Err(Failure::refused(format!("the vault ended: {status}")));
+                return Ok(Some(status));
             }
             if let Ok(channel) = endpoint.connect().await {
                 let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
                 if answer.is_ok_and(|answer| answer.into_inner().status() == ServingStatus::Serving) {
-                    return Ok(());
+                    return Ok(None);
                 }
             }
             tokio::time::sleep(PAUSE).await;
