@@ -153,7 +153,7 @@ impl Attack {
         let context = part_context(&self.vault, record, part);
         let leaves = self.trees.get(&record.place.hour)?.iter().filter_map(|tree| tree.leaf(record.place.serial));
         let mut keys = leaves.map(|leaf| leaf.derive(&[b"idvault/part/v1", &u16::from(part.number).to_be_bytes()]));
-        keys.find_map(|key| seal::open(&key, &context, &sealed).ok())
+        keys.find_map(|key| seal::open(&key, &context, sealed.as_ref()).ok())
     }
 }
 

@@ -31,11 +31,11 @@ pub trait Aead {
     /// When the chunk is longer than GCM can seal, 64 GiB.
     fn seal(&self, nonce: &[u8; NONCE_LEN], chunk: &mut [u8]) -> [u8; TAG_LEN];
 
-    /// Decrypts `chunk` in place.
+    /// Decrypts `chunk` into `out`, which is as long.
     ///
     /// # Errors
-    /// When the tag is not that of the chunk; the chunk then holds no plaintext.
-    fn open(&self, nonce: &[u8; NONCE_LEN], chunk: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), BadTag>;
+    /// When the tag is not that of the chunk; `out` then holds no plaintext.
+    fn open(&self, nonce: &[u8; NONCE_LEN], chunk: &[u8], tag: &[u8; TAG_LEN], out: &mut [u8]) -> Result<(), BadTag>;
 }
 
 /// The implementation of the crate `aes-gcm`, which wipes its key schedule when dropped.
@@ -52,8 +52,9 @@ impl Aead for Aes256Gcm {
         self.0.encrypt_inout_detached(nonce.into(), &[], InOutBuf::from(chunk)).expect("a chunk is under 64 GiB").into()
     }
 
-    fn open(&self, nonce: &[u8; NONCE_LEN], chunk: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), BadTag> {
-        self.0.decrypt_inout_detached(nonce.into(), &[], InOutBuf::from(chunk), tag.into()).map_err(|_| BadTag)
+    fn open(&self, nonce: &[u8; NONCE_LEN], chunk: &[u8], tag: &[u8; TAG_LEN], out: &mut [u8]) -> Result<(), BadTag> {
+        let both = InOutBuf::new(chunk, out).map_err(|_| BadTag)?;
+        self.0.decrypt_inout_detached(nonce.into(), &[], both, tag.into()).map_err(|_| BadTag)
     }
 }
 
@@ -95,9 +96,10 @@ mod tests {
             let tag = portable.seal(&nonce, &mut chunk);
             prop_assert_eq!(bulk.seal(&nonce, &mut other), tag);
             prop_assert_eq!(&other, &chunk);
-            bulk.open(&nonce, &mut chunk, &tag).unwrap();
-            portable.open(&nonce, &mut other, &tag).unwrap();
-            prop_assert_eq!((&chunk, &other), (&plaintext, &plaintext));
+            let (mut opened, mut reopened) = (vec![0; chunk.len()], vec![0; chunk.len()]);
+            bulk.open(&nonce, &chunk, &tag, &mut opened).unwrap();
+            portable.open(&nonce, &chunk, &tag, &mut reopened).unwrap();
+            prop_assert_eq!((&opened, &reopened), (&plaintext, &plaintext));
         }
 
         #[test]
@@ -109,9 +111,9 @@ mod tests {
             let at = at.index(sealed.len());
             sealed[at] ^= 1 << bit;
             let (changed, tag) = sealed.split_last_chunk().unwrap();
-            let (mut one, mut other) = (changed.to_vec(), changed.to_vec());
-            prop_assert!(portable.open(&[2; NONCE_LEN], &mut one, tag).is_err());
-            prop_assert!(bulk.open(&[2; NONCE_LEN], &mut other, tag).is_err());
+            let mut out = vec![0; changed.len()];
+            prop_assert!(portable.open(&[2; NONCE_LEN], changed, tag, &mut out).is_err());
+            prop_assert!(bulk.open(&[2; NONCE_LEN], changed, tag, &mut out).is_err());
         }
     }
 
@@ -125,15 +127,13 @@ mod tests {
         let cipher = A::new(&[1; KEY_LEN]);
         let mut chunk = *b"a face";
         let mut tag = cipher.seal(&[2; NONCE_LEN], &mut chunk);
-        let sealed = chunk;
+        let mut out = [0; 6];
         tag[0] ^= 1;
-        assert!(cipher.open(&[2; NONCE_LEN], &mut chunk, &tag).is_err());
-        assert_ne!(&chunk, b"a face");
-        chunk = sealed;
+        assert!(cipher.open(&[2; NONCE_LEN], &chunk, &tag, &mut out).is_err());
+        assert_ne!(&out, b"a face");
         tag[0] ^= 1;
-        assert!(cipher.open(&[3; NONCE_LEN], &mut chunk, &tag).is_err());
-        chunk = sealed;
-        cipher.open(&[2; NONCE_LEN], &mut chunk, &tag).unwrap();
-        assert_eq!(&chunk, b"a face");
+        assert!(cipher.open(&[3; NONCE_LEN], &chunk, &tag, &mut out).is_err());
+        cipher.open(&[2; NONCE_LEN], &chunk, &tag, &mut out).unwrap();
+        assert_eq!(&out, b"a face");
     }
 }

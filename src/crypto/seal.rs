@@ -159,12 +159,12 @@ impl PartSealer {
 /// When the piece is damaged or not that of this key and context, the key is not that of the permitted part, or the bytes
 /// cannot be read.
 #[expect(clippy::needless_pass_by_value, reason = "a permit opens one piece, once")]
-pub fn open_part<E: From<OpenError>>(
+pub fn open_part<E: From<OpenError>, B: AsRef<[u8]>>(
     permit: PartPermit,
     key: &PartKey,
     context: &[u8],
     piece: &Piece,
-    read: impl FnMut(Range<u64>) -> Result<Vec<u8>, E>,
+    read: impl FnMut(Range<u64>) -> Result<B, E>,
 ) -> Result<Plaintext, E> {
     open_piece(key.of(permit.part())?, context, piece, read)
 }
@@ -261,18 +261,18 @@ fn open_with<A: Aead>(key: &Secret, context: &[u8], sealed: &[u8]) -> Result<Pla
     Ok(out)
 }
 
-fn open_piece<E: From<OpenError>>(
+fn open_piece<E: From<OpenError>, B: AsRef<[u8]>>(
     key: &Secret,
     context: &[u8],
     piece: &Piece,
-    mut read: impl FnMut(Range<u64>) -> Result<Vec<u8>, E>,
+    mut read: impl FnMut(Range<u64>) -> Result<B, E>,
 ) -> Result<Plaintext, E> {
     // What stands before the chunks comes along with the first of them, and is read by itself for any other.
     let sealed = read(if piece.is_first() { 0..piece.sealed().end } else { Piece::PREFIX })?;
-    let (stream, mut chunks) = Stream::<Bulk>::begin(key, context, &sealed)?;
+    let (stream, mut chunks) = Stream::<Bulk>::begin(key, context, sealed.as_ref())?;
     let later = if piece.is_first() { None } else { Some(read(piece.sealed())?) };
     if let Some(later) = &later {
-        chunks = later;
+        chunks = later.as_ref();
     }
     if chunks.len() != piece.sealed_len() {
         return Err(OpenError::Truncated.into());
@@ -333,8 +333,8 @@ impl<A: Aead> Stream<A> {
     fn open_chunk(&self, number: u64, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), OpenError> {
         let (chunk, tag) = chunk.split_last_chunk().ok_or(OpenError::Truncated)?;
         let start = out.len();
-        out.extend_from_slice(chunk);
-        self.cipher.open(&self.nonce(number), out.split_at_mut(start).1, tag).map_err(|BadTag| OpenError::Tag)
+        out.resize(start.saturating_add(chunk.len()), 0);
+        self.cipher.open(&self.nonce(number), chunk, tag, out.split_at_mut(start).1).map_err(|BadTag| OpenError::Tag)
     }
 }
 

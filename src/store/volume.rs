@@ -89,6 +89,24 @@ struct Current {
     gone: Option<Hour>,
 }
 
+/// Sealed bytes that were read.
+#[derive(Debug)]
+pub enum SealedBytes {
+    /// They are this much of a frame, where it was read to.
+    Frame(AlignedBuffer, Range<usize>),
+    /// Those of several frames.
+    Joined(Vec<u8>),
+}
+
+impl AsRef<[u8]> for SealedBytes {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Frame(buffer, range) => buffer.bytes().get(range.clone()).unwrap_or_default(),
+            Self::Joined(bytes) => bytes,
+        }
+    }
+}
+
 impl Volumes {
     /// The volumes below the directory `dir`, made if absent, which leave so many bytes of the disk free.
     ///
@@ -123,7 +141,7 @@ impl Volumes {
     ///
     /// # Errors
     /// [`VolumeError::Gone`] when the hour is gone, [`VolumeError::Damaged`] when the frames are not this part's.
-    pub fn read(&self, place: Place, part: u8, extents: &[Extent]) -> Result<Vec<u8>, VolumeError> {
+    pub fn read(&self, place: Place, part: u8, extents: &[Extent]) -> Result<SealedBytes, VolumeError> {
         let length = extents.iter().map(|extent| extent.length).fold(0, u64::saturating_add);
         self.read_range(place, part, extents, 0..length)
     }
@@ -132,10 +150,11 @@ impl Volumes {
     ///
     /// # Errors
     /// As [`Volumes::read`].
-    pub fn read_range(&self, place: Place, part: u8, extents: &[Extent], range: Range<u64>) -> Result<Vec<u8>, VolumeError> {
+    pub fn read_range(&self, place: Place, part: u8, extents: &[Extent], range: Range<u64>) -> Result<SealedBytes, VolumeError> {
         let length = usize::try_from(range.end.saturating_sub(range.start)).ok().filter(|length| *length <= MAX_SEALED_BYTES);
-        let mut sealed = Vec::with_capacity(length.ok_or(VolumeError::Damaged("a length beyond all parts"))?);
+        let length = length.ok_or(VolumeError::Damaged("a length beyond all parts"))?;
         let frames: Vec<_> = layout::frames_with(extents, range).collect();
+        let mut sealed = Vec::with_capacity(if frames.len() > 1 { length } else { 0 });
         let runs = frames.chunk_by(|(one, _), (next, _)| one.is_before(next));
         for run in runs.flat_map(|run| run.chunks(FRAMES_AT_ONCE)) {
             let (Some((first, _)), Some((last, _))) = (run.first(), run.last()) else { continue };
@@ -149,10 +168,16 @@ impl Volumes {
             for ((located, wanted), frame) in run.iter().zip(bytes.bytes().chunks(full)) {
                 let frame = frame.get(..frame::HEADER_LEN.saturating_add(located.length)).unwrap_or_default();
                 let payload = frame::payload(frame, place, located.volume, part)?;
-                sealed.extend_from_slice(payload.get(wanted.clone()).unwrap_or_default());
+                if frames.len() > 1 {
+                    sealed.extend_from_slice(payload.get(wanted.clone()).unwrap_or_default());
+                }
+            }
+            if let [(_, wanted)] = frames.as_slice() {
+                let place = |at: usize| frame::HEADER_LEN.saturating_add(at);
+                return Ok(SealedBytes::Frame(bytes, place(wanted.start)..place(wanted.end)));
             }
         }
-        Ok(sealed)
+        Ok(SealedBytes::Joined(sealed))
     }
 
     /// Deletes the volumes of an hour. Hours end in their order: nothing is appended to it or to one before it from then on.
@@ -269,7 +294,7 @@ mod tests {
         for (number, part) in numbered {
             let extents = appended.extents(number);
             assert_eq!(extents.len(), 1, "frames that lie together have one extent");
-            assert_eq!(volumes.read(place(1, 9), number, &extents).unwrap(), part);
+            assert_eq!(volumes.read(place(1, 9), number, &extents).unwrap().as_ref(), part);
         }
     }
 
@@ -286,9 +311,9 @@ mod tests {
         one.sync().unwrap();
         other.sync().unwrap();
         assert_eq!((one.extents(1).len(), other.extents(2).len(), one.extents(3).len()), (5, 4, 1));
-        assert_eq!(volumes.read(place(1, 9), 1, &one.extents(1)).unwrap(), vec![1; 8 * MAX_PAYLOAD + 9]);
-        assert_eq!(volumes.read(place(1, 10), 2, &other.extents(2)).unwrap(), vec![2; 3 * MAX_PAYLOAD + 7]);
-        assert_eq!(volumes.read(place(1, 9), 3, &one.extents(3)).unwrap(), [3; 5]);
+        assert_eq!(volumes.read(place(1, 9), 1, &one.extents(1)).unwrap().as_ref(), vec![1; 8 * MAX_PAYLOAD + 9]);
+        assert_eq!(volumes.read(place(1, 10), 2, &other.extents(2)).unwrap().as_ref(), vec![2; 3 * MAX_PAYLOAD + 7]);
+        assert_eq!(volumes.read(place(1, 9), 3, &one.extents(3)).unwrap().as_ref(), [3; 5]);
         assert!(matches!(volumes.read(place(1, 9), 1, &other.extents(2)), Err(VolumeError::Damaged(_))));
     }
 
@@ -307,9 +332,9 @@ mod tests {
         };
         for (from, to) in [(0, 56), (7, MAX_PAYLOAD), (2 * MAX_PAYLOAD, sealed.len()), (3 * MAX_PAYLOAD - 1, 3 * MAX_PAYLOAD + 1)]
         {
-            assert_eq!(read(from, to).unwrap(), sealed[from..to]);
+            assert_eq!(read(from, to).unwrap().as_ref(), &sealed[from..to]);
         }
-        assert_eq!(read(3 * MAX_PAYLOAD, 4 * MAX_PAYLOAD).unwrap(), sealed[3 * MAX_PAYLOAD..], "no more than there is");
+        assert_eq!(read(3 * MAX_PAYLOAD, 4 * MAX_PAYLOAD).unwrap().as_ref(), &sealed[3 * MAX_PAYLOAD..], "no more than there is");
         for (from, to) in [(MAX_PAYLOAD - 1, MAX_PAYLOAD + 1), (2 * MAX_PAYLOAD - 1, 2 * MAX_PAYLOAD)] {
             assert!(matches!(read(from, to), Err(VolumeError::Damaged(_))));
         }
@@ -333,7 +358,7 @@ mod tests {
         volumes.read(place(1, 1), 0, &gone.extents(0)).unwrap();
         volumes.delete_hour(place(1, 1).hour).unwrap();
         assert!(matches!(volumes.read(place(1, 1), 0, &gone.extents(0)), Err(VolumeError::Gone)));
-        assert_eq!(volumes.read(place(2, 2), 0, &stays.extents(0)).unwrap(), b"b");
+        assert_eq!(volumes.read(place(2, 2), 0, &stays.extents(0)).unwrap().as_ref(), b"b");
         assert_eq!(volumes.hours().unwrap(), [place(2, 2).hour]);
     }
 
@@ -372,7 +397,7 @@ mod tests {
         let again = Volumes::open(dir.path().join("volumes"), 0).unwrap();
         let second = append(&again, place(1, 2), &[(0, b"second")]);
         assert_eq!((first.extents(0)[0].volume, second.extents(0)[0].volume), (1, 2));
-        assert_eq!(again.read(place(1, 1), 0, &first.extents(0)).unwrap(), b"first");
+        assert_eq!(again.read(place(1, 1), 0, &first.extents(0)).unwrap().as_ref(), b"first");
     }
 
     proptest! {

@@ -296,7 +296,8 @@ impl Vault {
             }
             let Some(part) = part_of(record, &permit) else { return Ok(Err(Content::Damaged)) };
             let is_last_part = index.saturating_add(1) == count;
-            let piece = if part.category == Category::Attributes {
+            // What fits in a message is not split: a piece costs reading the frame that it is in.
+            let piece = if part.size <= MESSAGE_BYTES {
                 Piece::whole(part.size)
             } else {
                 Piece::new(part.size, message.after.offset, MESSAGE_BYTES.saturating_sub(message.bytes))

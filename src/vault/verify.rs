@@ -121,7 +121,7 @@ impl Shelf<'_> {
         let Some(leaf) = self.keyring.leaf(record.place) else { return Some("its key is gone".to_owned()) };
         let (key, context) = (PartKey::derive(&leaf, u16::from(part.number)), part_context(self.id, record, part));
         match self.volumes.read(record.place, part.number, &part.extents) {
-            Ok(sealed) => seal::check(&key, &context, &sealed).err().map(|error| error.to_string()),
+            Ok(sealed) => seal::check(&key, &context, sealed.as_ref()).err().map(|error| error.to_string()),
             Err(error) => Some(error.to_string()),
         }
     }

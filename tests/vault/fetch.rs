@@ -148,7 +148,7 @@ async fn any_number_of_ranks_from_anywhere_sees_the_same_order() {
 async fn a_stream_resumes_where_any_message_ended() {
     let server = Server::start().await;
     let client = &server.client;
-    upload_faces(&server, 6, 400_000).await;
+    upload_faces(&server, 3, 1_300_000).await;
     let list = snapshot_of(client, server.acme.spec(server.clock.now())).await;
     let all = marks(client, whole(&list)).await;
     let mut stream = Epoch::open(client, whole(&list)).await.unwrap();
@@ -178,6 +178,16 @@ async fn large_parts_come_in_pieces_and_small_ones_together() {
     let list = snapshot_of(&server.client, server.acme.spec(server.clock.now())).await;
     let epoch = Epoch::read(&server.client, whole(&list)).await.unwrap();
     assert_eq!((epoch.released.len(), epoch.faces().len()), (1, 20));
+    // What fits in a message is not split over two.
+    let server = Server::start().await;
+    upload_faces(&server, 6, 400_000).await;
+    let list = snapshot_of(&server.client, server.acme.spec(server.clock.now())).await;
+    let mut stream = Epoch::open(&server.client, whole(&list)).await.unwrap();
+    let mut ends = Vec::new();
+    while stream.read_one().await.unwrap() {
+        ends.push(stream.next_position);
+    }
+    assert_eq!(ends, [3, 6]);
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ impl Store {
         let (mut items, mut bytes) = (Vec::new(), 0_u64);
         while bytes < MESSAGE_BYTES {
             let Some(stored) = usize::try_from(position).ok().and_then(|at| self.stored.lock().get(at).cloned()) else { break };
-            let data = Bytes::from(self.volumes.read(stored.place, 0, &stored.extents)?);
+            let data = Bytes::from_owner(self.volumes.read(stored.place, 0, &stored.extents)?);
             bytes = bytes.saturating_add(stored.size);
             items.push(Item {
                 position,

@@ -22,8 +22,13 @@ impl Aead for Bulk {
         tag.as_ref().try_into().expect("a tag has 16 bytes")
     }
 
-    fn open(&self, nonce: &[u8; NONCE_LEN], chunk: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), BadTag> {
+    fn open(&self, nonce: &[u8; NONCE_LEN], chunk: &[u8], tag: &[u8; TAG_LEN], out: &mut [u8]) -> Result<(), BadTag> {
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        self.0.open_in_place_separate_tag(nonce, Aad::empty(), tag, chunk).map(drop).map_err(|_| BadTag)
+        let opened = self.0.open_separate_gather(nonce, Aad::empty(), chunk, tag, out);
+        // What it leaves in `out` when it fails, it does not say.
+        opened.map_err(|_| {
+            out.fill(0);
+            BadTag
+        })
     }
 }

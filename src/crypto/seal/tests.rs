@@ -100,7 +100,7 @@ proptest! {
             0..56 => Some(OpenError::Commitment),
             at => piece.sealed().contains(&at).then_some(OpenError::Tag),
         };
-        prop_assert_eq!(open_piece::<OpenError>(&key(), CONTEXT, &piece, read).err(), expected);
+        prop_assert_eq!(open_piece::<OpenError, _>(&key(), CONTEXT, &piece, read).err(), expected);
     }
 
     #[test]
@@ -142,7 +142,7 @@ fn a_piece_of_which_less_is_there_is_refused() {
             let end = if range == Piece::PREFIX { end } else { end.saturating_sub(missing) };
             Ok(sealed[usize::try_from(range.start).unwrap().min(end)..end].to_vec())
         };
-        let opened = open_piece::<OpenError>(&key(), CONTEXT, &Piece::new(50_000, start, 50_000), read);
+        let opened = open_piece::<OpenError, _>(&key(), CONTEXT, &Piece::new(50_000, start, 50_000), read);
         assert_eq!(opened.err(), Some(OpenError::Truncated));
     }
 }

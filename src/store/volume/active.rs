@@ -134,7 +134,7 @@ mod tests {
         appending.sync().unwrap();
         let extents = appending.extents(3);
         assert_eq!(extents.iter().map(|extent| extent.volume).collect::<Vec<_>>(), [1], "one new volume, and it is kept");
-        assert_eq!(volumes.read(PLACE, 3, &extents).unwrap(), vec![7; 2 * frame::MAX_PAYLOAD]);
+        assert_eq!(volumes.read(PLACE, 3, &extents).unwrap().as_ref(), vec![7; 2 * frame::MAX_PAYLOAD]);
     }
 
     #[test]
