@@ -12,7 +12,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
@@ -23,6 +22,10 @@ use super::{Change, Ledger, LedgerError, RawRow, Transaction};
 use crate::files;
 use crate::store::group::Ticket;
 use crate::store::volume::RESERVE;
+
+mod upkeep;
+
+use upkeep::Worker;
 
 /// Under this key the index keeps the sequence of a transaction: it has that one and all before.
 const POSITION: &[u8] = b"\0";
@@ -42,7 +45,7 @@ const NO_DAY: u32 = 0;
 #[derive(Debug)]
 pub struct JournaledLedger {
     store: Arc<Store>,
-    /// The upkeep that is under way, if it is.
+    /// What is done from time to time.
     upkeep: Mutex<Upkeep>,
     /// How many bytes of the disk a dump leaves free.
     reserve: u64,
@@ -61,7 +64,7 @@ struct Store {
 
 #[derive(Debug, Default)]
 struct Upkeep {
-    running: Option<JoinHandle<()>>,
+    worker: Option<Worker>,
     /// How much had been appended at the last checkpoint.
     checkpoint_at: u64,
     /// On which day the last dump was taken, once that is known.
@@ -225,11 +228,11 @@ impl Ledger for JournaledLedger {
 
     fn keep(&self, day: u32) -> Result<(), LedgerError> {
         let mut upkeep = self.upkeep.lock();
-        if let Some(Err(_)) = upkeep.running.take_if(|running| running.is_finished()).map(JoinHandle::join) {
+        if let Some(Err(_)) = upkeep.worker.take_if(|worker| worker.has_ended()).map(Worker::end) {
             self.store.fail(&"upkeep panicked");
         }
         self.store.check()?;
-        if upkeep.running.is_some() {
+        if upkeep.worker.as_ref().is_some_and(Worker::is_busy) {
             return Ok(());
         }
         let appended = self.store.journal.appended();
@@ -245,23 +248,17 @@ impl Ledger for JournaledLedger {
         if dump {
             upkeep.dumped_on = Some(day);
         }
-        let (store, reserve) = (Arc::clone(&self.store), self.reserve);
-        upkeep.running = Some(std::thread::spawn(move || {
-            // A dump first: it lets the checkpoint let go of more.
-            let dumped = if dump { store.dump_if_it_fits(day, reserve) } else { Ok(()) };
-            if let Err(error) = dumped.and_then(|()| store.checkpoint()) {
-                store.fail(&error);
-            }
-        }));
+        let worker = upkeep.worker.get_or_insert_with(|| Worker::start(Arc::clone(&self.store), self.reserve));
+        worker.keep_up(dump.then_some(day));
         Ok(())
     }
 }
 
 impl Drop for JournaledLedger {
     fn drop(&mut self) {
-        if let Some(running) = self.upkeep.lock().running.take() {
+        if let Some(worker) = self.upkeep.lock().worker.take() {
             // What it says it has said already.
-            running.join().unwrap_or_default();
+            worker.end().unwrap_or_default();
         }
         let store = &self.store;
         // An index that is not whole is made anew.
@@ -273,6 +270,15 @@ impl Drop for JournaledLedger {
 }
 
 impl Store {
+    /// Takes the dump of a day, if one is due, and a checkpoint.
+    fn keep_up(&self, day: Option<u32>, reserve: u64) {
+        // A dump first: it lets the checkpoint let go of more.
+        let dumped = day.map_or(Ok(()), |day| self.dump_if_it_fits(day, reserve));
+        if let Err(error) = dumped.and_then(|()| self.checkpoint()) {
+            self.fail(&error);
+        }
+    }
+
     /// Makes the index durable, and lets go of what nobody needs any more.
     fn checkpoint(&self) -> Result<(), LedgerError> {
         let position = self.sync_index()?;

@@ -289,7 +289,7 @@ fn a_dump_that_is_not_whole_is_refused_and_the_index_stays() {
     assert_eq!(rows(&ledger).len(), 9);
     // The next day has a whole one again.
     ledger.keep(1).unwrap();
-    ledger.upkeep.lock().running.take().unwrap().join().unwrap();
+    ledger.upkeep.lock().worker.take().unwrap().end().unwrap();
     drop(ledger);
     JournaledLedger::rebuild(dir.path()).unwrap();
     assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()).len(), 9);
@@ -301,9 +301,9 @@ fn a_dump_is_taken_once_a_day_whenever_the_vault_starts() {
     for (day, taken) in [(7, true), (7, false), (8, true), (8, false)] {
         let ledger = grown(dir.path(), 1);
         ledger.keep(day).unwrap();
-        let running = ledger.upkeep.lock().running.take();
-        assert_eq!(running.is_some(), taken, "day {day}");
-        running.map_or(Ok(()), JoinHandle::join).unwrap();
+        let worker = ledger.upkeep.lock().worker.take();
+        assert_eq!(worker.is_some(), taken, "day {day}");
+        worker.map_or(Ok(()), Worker::end).unwrap();
         assert_eq!(Dump::newest(&Layout(dir.path()).dumps()).unwrap().unwrap().day, day);
     }
 }
@@ -319,7 +319,7 @@ fn upkeep_lets_segments_go() {
             ledger.sync(ledger.apply(transaction).unwrap()).unwrap();
         }
         ledger.keep(day).unwrap();
-        ledger.upkeep.lock().running.take().unwrap().join().unwrap();
+        ledger.upkeep.lock().worker.take().unwrap().end().unwrap();
     }
     assert!(ledger.store.journal.count().unwrap() <= 2);
     drop(ledger);
@@ -335,7 +335,7 @@ fn no_dump_takes_the_last_room_of_a_disk() {
     files::open_rw(&dir.path().join("index/db")).unwrap().set_len(15 << 40).unwrap();
     for day in [1, 2] {
         ledger.keep(day).unwrap();
-        ledger.upkeep.lock().running.take().unwrap().join().unwrap();
+        ledger.upkeep.lock().worker.take().unwrap().end().unwrap();
         assert_eq!(Dump::newest(&Layout(dir.path()).dumps()).unwrap(), None);
     }
     ledger.apply(Transaction::default()).unwrap();
@@ -347,7 +347,7 @@ fn a_dump_leaves_the_reserve_that_the_vault_has() {
         let dir = tempfile::tempdir().unwrap();
         let ledger = grown(dir.path(), 1).with_reserve(reserve);
         ledger.keep(1).unwrap();
-        ledger.upkeep.lock().running.take().unwrap().join().unwrap();
+        ledger.upkeep.lock().worker.take().unwrap().end().unwrap();
         assert_eq!(Dump::newest(&Layout(dir.path()).dumps()).unwrap().is_some(), taken);
     }
 }
@@ -360,7 +360,7 @@ fn upkeep_that_panicked_is_said() {
     while !panics.is_finished() {
         std::thread::yield_now();
     }
-    ledger.upkeep.lock().running = Some(panics);
+    ledger.upkeep.lock().worker = Some(Worker::with(panics));
     ledger.keep(1).unwrap_err();
     ledger.apply(Transaction::default()).unwrap_err();
 }
