@@ -9,6 +9,7 @@ mod connections;
 mod consents;
 mod convert;
 mod names;
+mod paced;
 mod records;
 mod retention;
 mod status;
@@ -19,6 +20,7 @@ mod whole;
 
 pub use caller::{Callers, Peer, Proof, Role};
 pub use connections::{Connection, connections};
+pub use paced::paced_answers;
 pub use whole::whole_requests;
 
 use std::sync::Arc;
