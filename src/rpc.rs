@@ -31,6 +31,7 @@ use tonic::Status;
 use crate::proto;
 use crate::vault::Vault;
 use crate::vault::error::Error;
+use budget::Budget;
 use uploads::Uploads;
 
 /// The longest message that is received: 4 MiB of parts and the rest of their request.
@@ -43,13 +44,15 @@ pub struct Api {
     vault: Arc<Vault>,
     callers: Arc<Callers>,
     uploads: Uploads,
+    /// Messages of streams that were made and have not left.
+    ready: Arc<Budget>,
 }
 
 impl Api {
     /// The API over this vault for these callers.
     #[must_use]
     pub fn new(vault: Arc<Vault>, callers: Callers) -> Self {
-        Self { vault, callers: Arc::new(callers), uploads: Uploads::new() }
+        Self { vault, callers: Arc::new(callers), uploads: Uploads::new(), ready: training::ready_messages() }
     }
 
     /// All services.

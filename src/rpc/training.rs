@@ -1,14 +1,18 @@
 //! `TrainingService`: jobs asked for and approved, snapshots, and the stream of records.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
+use super::budget::{Budget, Share, Wait};
 use super::caller::{Caller, Role};
 use super::status::Denied;
 use super::{Api, convert, names};
-use crate::domain::ids::JobId;
+use crate::domain::ids::{Identity, JobId};
 use crate::domain::job::{ApproverRole, Job};
 use crate::domain::receipt::SubjectRef;
 use crate::proto::training_service_server::TrainingService;
@@ -24,6 +28,23 @@ use crate::vault::release::{Iteration, Release};
 
 /// Who may see any job and make snapshots of it.
 const STAFF: [Role; 3] = [Role::Requester, Role::PrivacyOfficer, Role::ModelOwner];
+/// How many messages of streams, about 1 MiB each, are made and have not left: whoever does not read holds one.
+const MAX_READY: u64 = 192;
+/// How a stream waits for its turn to have one made: others may read slowly, and whoever waits holds nothing.
+const WAIT: Wait = Wait { longest: Duration::from_secs(30), most: Semaphore::MAX_PERMITS };
+
+/// What streams share.
+pub(super) fn ready_messages() -> Arc<Budget> {
+    Arc::new(Budget::new(MAX_READY, WAIT))
+}
+
+/// A stream under way.
+struct Fetch {
+    caller: Identity,
+    release: Release,
+    /// For the message that was made last.
+    ready: Option<Share>,
+}
 
 #[tonic::async_trait]
 impl TrainingService for Api {
@@ -171,7 +192,8 @@ impl TrainingService for Api {
         let job = self.job_for(&caller, &[], job).await?;
         let iteration = Iteration { job: job.id, snapshot, seed, epoch, rank, world_size, start_position };
         let release = self.run(move |vault| vault.release(&iteration)).await?;
-        let messages = stream::try_unfold((self.clone(), release), |(api, release)| api.next_message(release));
+        let fetch = Fetch { caller: caller.identity, release, ready: None };
+        let messages = stream::try_unfold((self.clone(), fetch), |(api, fetch)| api.next_message(fetch));
         Ok(Response::new(Box::pin(messages)))
     }
 }
@@ -192,18 +214,22 @@ impl Api {
         }
     }
 
-    /// The stream's next message, made and handed over when the transport asks for it: nothing that was decided waits for a
-    /// slow reader, so nothing reaches one after it was withdrawn or expired.
-    async fn next_message(self, mut release: Release) -> Result<Option<(FetchRecordsResponse, (Self, Release))>, Status> {
+    /// The stream's next message, made and handed over when the transport asks for it, which is when the one before has left:
+    /// nothing that was decided waits for a slow reader but what is left of one message, and nobody waits for its sake.
+    async fn next_message(self, fetch: Fetch) -> Result<Option<(FetchRecordsResponse, (Self, Fetch))>, Status> {
+        let Fetch { caller, mut release, ready } = fetch;
+        drop(ready);
+        let ready = self.ready.take(&caller, 1).await.ok_or(Denied::TooManyUnread)?;
+        // It is given back by whoever makes the message, too, when nobody waits for that any more.
         let next = self.run(move |vault| {
             while let Some(message) = vault.next_message(&mut release)? {
                 let mut sent = None;
                 if vault.hand_over(&mut release, message, |message, sequence| sent = Some(convert::message(message, sequence))) {
-                    return Ok(sent.map(|message| (message, release)));
+                    return Ok(sent.map(|message| (message, Fetch { caller, release, ready: Some(ready) })));
                 }
             }
             Ok(None)
         });
-        Ok(next.await?.map(|(message, release)| (message, (self, release))))
+        Ok(next.await?.map(|(message, fetch)| (message, (self, fetch))))
     }
 }

@@ -14,12 +14,12 @@ use tokio::time::timeout;
 use tonic::{Request, Status, Streaming};
 
 use super::Api;
-use super::budget::{Budget, Share};
+use super::budget::{Budget, Share, Wait};
 use super::caller::Caller;
 use super::convert;
 use super::status::Denied;
 use crate::domain::attributes::Attributes;
-use crate::domain::ids::{Identity, TenantId};
+use crate::domain::ids::Identity;
 use crate::domain::record::Record;
 use crate::proto::UploadRecordRequest;
 use crate::vault::Vault;
@@ -27,12 +27,12 @@ use crate::vault::error::Error;
 use crate::vault::ingest::Intake;
 use messages::{Batch, End, Messages, Step};
 
-/// How many uploads are under way at once, and how many of them one tenant's; each holds two messages or so.
+/// How many uploads are under way at once; each holds two messages or so.
 const MAX_AT_ONCE: u64 = 64;
-const MAX_OF_TENANT: u64 = 32;
-/// How many bytes of images are held back at once: six of the largest with what is left of them, or hundreds of the usual; one
-/// tenant half of that.
+/// How many bytes of images are held back at once: six of the largest with what is left of them, or hundreds of the usual.
 const MAX_HELD_BACK: u64 = 128 << 20;
+/// How a place, or room for an image, is waited for: whoever waits may have sent a window ahead, which the vault holds.
+const WAIT: Wait = Wait { longest: Duration::from_secs(1), most: 16 };
 /// How long an upload may take to arrive: at the least 110 KB/s for the largest record.
 const LONGEST: Duration = Duration::from_mins(10);
 
@@ -45,7 +45,7 @@ pub(super) struct Uploads {
 
 /// A record that is arriving, and its shares: they end when it does, wherever it is then.
 struct Arriving {
-    tenant: TenantId,
+    caller: Identity,
     intake: Intake,
     attributes: Attributes,
     budget: Arc<Budget>,
@@ -55,10 +55,7 @@ struct Arriving {
 
 impl Uploads {
     pub(super) fn new() -> Self {
-        Self {
-            places: Arc::new(Budget::new(MAX_AT_ONCE, MAX_OF_TENANT)),
-            held_back: Arc::new(Budget::new(MAX_HELD_BACK, MAX_HELD_BACK / 2)),
-        }
+        Self { places: Arc::new(Budget::new(MAX_AT_ONCE, WAIT)), held_back: Arc::new(Budget::new(MAX_HELD_BACK, WAIT)) }
     }
 }
 
@@ -67,9 +64,9 @@ impl Api {
     pub(super) async fn receive(&self, request: Request<Streaming<UploadRecordRequest>>) -> Result<Record, Status> {
         let caller = self.callers.identify(&request)?;
         // Who can own no record takes no place.
-        let Identity::Tenant(tenant) = caller.identity.clone() else { return Err(Denied::NotAllowed.into()) };
-        let place = self.uploads.places.take(&tenant, 1).await.ok_or(Denied::TooManyUploads)?;
-        let arrives = self.arrive(&caller, (tenant, place), Messages::new(request.into_inner()));
+        let Identity::Tenant(_) = caller.identity else { return Err(Denied::NotAllowed.into()) };
+        let place = self.uploads.places.take(&caller.identity, 1).await.ok_or(Denied::TooManyUploads)?;
+        let arrives = self.arrive(&caller, place, Messages::new(request.into_inner()));
         let (arriving, last) = timeout(LONGEST, arrives).await.map_err(|_| Denied::Stalled)??;
         // Outside of the time: what has arrived is taken in or refused, and the caller is told which.
         let finished = self.run_until_answered(move |vault, answer| match arriving.take(vault, last) {
@@ -86,18 +83,14 @@ impl Api {
     }
 
     /// Takes in what comes, up to the last of it.
-    async fn arrive(
-        &self,
-        caller: &Caller,
-        (tenant, place): (TenantId, Share),
-        mut messages: Messages,
-    ) -> Result<(Arriving, Vec<Step>), Status> {
+    async fn arrive(&self, caller: &Caller, place: Share, mut messages: Messages) -> Result<(Arriving, Vec<Step>), Status> {
         let header = messages.header().await?;
         caller.must_be_tenant_of(&header.parent, "header.parent", &[])?;
         let header = convert::upload_header(header)?;
         let intake = self.run(move |vault| vault.begin_upload(header)).await?;
         let (attributes, budget) = (Attributes::default(), Arc::clone(&self.uploads.held_back));
-        let mut arriving = Arriving { tenant, intake, attributes, budget, held_back: None, place };
+        let caller = caller.identity.clone();
+        let mut arriving = Arriving { caller, intake, attributes, budget, held_back: None, place };
         loop {
             let Batch { steps, end } = messages.next().await?;
             if matches!(end, End::Whole) {
@@ -121,7 +114,7 @@ impl Arriving {
                     self.held_back = None;
                     let bytes = self.intake.held_back(&header);
                     if bytes > 0 {
-                        let share = Handle::current().block_on(self.budget.take(&self.tenant, bytes));
+                        let share = Handle::current().block_on(self.budget.take(&self.caller, bytes));
                         let Some(share) = share else { return Ok(Err(Denied::TooManyUploads)) };
                         self.held_back = Some(share);
                     }
