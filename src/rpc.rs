@@ -31,7 +31,7 @@ use tonic::Status;
 use crate::proto;
 use crate::vault::Vault;
 use crate::vault::error::Error;
-use budget::Budget;
+use training::Streams;
 use uploads::Uploads;
 
 /// The longest message that is received: 4 MiB of parts and the rest of their request.
@@ -45,14 +45,14 @@ pub struct Api {
     callers: Arc<Callers>,
     uploads: Uploads,
     /// Messages of streams that were made and have not left.
-    ready: Arc<Budget>,
+    streams: Streams,
 }
 
 impl Api {
     /// The API over this vault for these callers.
     #[must_use]
     pub fn new(vault: Arc<Vault>, callers: Callers) -> Self {
-        Self { vault, callers: Arc::new(callers), uploads: Uploads::new(), ready: training::ready_messages() }
+        Self { vault, callers: Arc::new(callers), uploads: Uploads::new(), streams: Streams::default() }
     }
 
     /// All services.

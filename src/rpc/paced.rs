@@ -14,8 +14,8 @@ use tonic::body::Body;
 use tonic::codegen::http::Response;
 use tower::util::MapResponseLayer;
 
-/// The longest piece: half of a frame at most is lost by it where clients take frames of 128 KiB.
-const PIECE: usize = 64 << 10;
+/// The longest piece: what is in the transport's hands of a message.
+const PIECE: usize = 128 << 10;
 
 /// Makes every answer leave in pieces.
 #[must_use]

@@ -37,8 +37,6 @@ pub(super) enum Denied {
     Stalled,
     /// An upload for which there is no room now.
     TooManyUploads,
-    /// A stream for which no message can be made, since too many are not read.
-    TooManyUnread,
 }
 
 impl Denied {
@@ -63,11 +61,6 @@ impl From<Denied> for Status {
                 Code::ResourceExhausted,
                 "TOO_MANY_UPLOADS",
                 "too many uploads are under way, or too large ones; try again when some have ended",
-            ),
-            Denied::TooManyUnread => passing(
-                Code::ResourceExhausted,
-                "TOO_MANY_UNREAD",
-                "too many streams are open whose messages nobody takes; read them or close them, and resume this one",
             ),
             Denied::Stalled => status(
                 Code::DeadlineExceeded,

@@ -2,17 +2,15 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::stream::{self, Stream};
-use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
-use super::budget::{Budget, Share, Wait};
 use super::caller::{Caller, Role};
 use super::status::Denied;
 use super::{Api, convert, names};
-use crate::domain::ids::{Identity, JobId};
+use crate::domain::ids::JobId;
 use crate::domain::job::{ApproverRole, Job};
 use crate::domain::receipt::SubjectRef;
 use crate::proto::training_service_server::TrainingService;
@@ -24,26 +22,41 @@ use crate::proto::{
     SubmitTrainingJobRequest, SubmitTrainingJobResponse, TrainingJob,
 };
 use crate::vault::error::Error;
-use crate::vault::release::{Iteration, Release};
+use crate::vault::release::{Iteration, MESSAGE_BYTES, Release};
 
 /// Who may see any job and make snapshots of it.
 const STAFF: [Role; 3] = [Role::Requester, Role::PrivacyOfficer, Role::ModelOwner];
-/// How many messages of streams, about 1 MiB each, are made and have not left: whoever does not read holds one.
-const MAX_READY: u64 = 192;
-/// How a stream waits for its turn to have one made: others may read slowly, and whoever waits holds nothing.
-const WAIT: Wait = Wait { longest: Duration::from_secs(30), most: Semaphore::MAX_PERMITS };
+/// What the messages of all open streams may hold together: with more streams each message is smaller. Whoever does not read
+/// holds one, and nobody waits for another's sake: the ranks of a training step may well wait for each other.
+const MESSAGES_BYTES: u64 = 48 << 20;
+const SMALLEST_MESSAGE: u64 = 64 << 10;
 
-/// What streams share.
-pub(super) fn ready_messages() -> Arc<Budget> {
-    Arc::new(Budget::new(MAX_READY, WAIT))
+/// Counts the streams that are open.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Streams(Arc<AtomicU64>);
+
+/// A stream that is open.
+#[derive(Debug)]
+struct Open(Streams);
+
+impl Streams {
+    fn open(&self) -> Open {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Open(self.clone())
+    }
+
+    /// How many bytes a message should have now.
+    fn room(&self) -> u64 {
+        let share = MESSAGES_BYTES.checked_div(self.0.load(Ordering::SeqCst)).unwrap_or(MESSAGE_BYTES);
+        share.clamp(SMALLEST_MESSAGE, MESSAGE_BYTES)
+    }
 }
 
-/// A stream under way.
-struct Fetch {
-    caller: Identity,
-    release: Release,
-    /// For the message that was made last.
-    ready: Option<Share>,
+impl Drop for Open {
+    fn drop(&mut self) {
+        let Self(Streams(count)) = self;
+        count.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 #[tonic::async_trait]
@@ -192,8 +205,11 @@ impl TrainingService for Api {
         let job = self.job_for(&caller, &[], job).await?;
         let iteration = Iteration { job: job.id, snapshot, seed, epoch, rank, world_size, start_position };
         let release = self.run(move |vault| vault.release(&iteration)).await?;
-        let fetch = Fetch { caller: caller.identity, release, ready: None };
-        let messages = stream::try_unfold((self.clone(), fetch), |(api, fetch)| api.next_message(fetch));
+        let stream = (self.clone(), release, self.streams.open());
+        let messages = stream::try_unfold(stream, |(api, release, open)| async move {
+            let next = api.next_message(release).await?;
+            Ok(next.map(|(message, release)| (message, (api, release, open))))
+        });
         Ok(Response::new(Box::pin(messages)))
     }
 }
@@ -216,20 +232,17 @@ impl Api {
 
     /// The stream's next message, made and handed over when the transport asks for it, which is when the one before has left:
     /// nothing that was decided waits for a slow reader but what is left of one message, and nobody waits for its sake.
-    async fn next_message(self, fetch: Fetch) -> Result<Option<(FetchRecordsResponse, (Self, Fetch))>, Status> {
-        let Fetch { caller, mut release, ready } = fetch;
-        drop(ready);
-        let ready = self.ready.take(&caller, 1).await.ok_or(Denied::TooManyUnread)?;
-        // It is given back by whoever makes the message, too, when nobody waits for that any more.
-        let next = self.run(move |vault| {
-            while let Some(message) = vault.next_message(&mut release)? {
+    async fn next_message(&self, mut release: Release) -> Result<Option<(FetchRecordsResponse, Release)>, Status> {
+        let room = self.streams.room();
+        self.run(move |vault| {
+            while let Some(message) = vault.next_message(&mut release, room)? {
                 let mut sent = None;
                 if vault.hand_over(&mut release, message, |message, sequence| sent = Some(convert::message(message, sequence))) {
-                    return Ok(sent.map(|message| (message, Fetch { caller, release, ready: Some(ready) })));
+                    return Ok(sent.map(|message| (message, release)));
                 }
             }
             Ok(None)
-        });
-        Ok(next.await?.map(|(message, fetch)| (message, (self, fetch))))
+        })
+        .await
     }
 }

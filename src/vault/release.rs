@@ -31,7 +31,7 @@ use crate::domain::tenant::Tenant;
 use crate::store::schema;
 
 /// A message is closed when it holds this many bytes of data.
-const MESSAGE_BYTES: u64 = 1 << 20;
+pub const MESSAGE_BYTES: u64 = 1 << 20;
 
 /// Which positions of a snapshot a rank wants, in which order.
 #[derive(Debug, Clone)]
@@ -96,6 +96,7 @@ pub struct Message {
     pub next_position: u64,
     after: Cursor,
     bytes: u64,
+    room: u64,
     generation: u64,
     /// When the first of its records may no longer be served.
     good_until: DateTime<Utc>,
@@ -171,11 +172,12 @@ impl Vault {
         if live.saturating_mul(2) < list.len() { Err(Error::SnapshotDepleted) } else { Ok(()) }
     }
 
-    /// The stream's next message, to be handed over; `None` at the end of the epoch.
+    /// The stream's next message, to be handed over; `None` at the end of the epoch. It is closed when it holds `room` bytes or more, at
+    /// most [`MESSAGE_BYTES`]; what fits in so much is not split.
     ///
     /// # Errors
     /// [`Error::JobNotActive`] when the job ended, [`Error::JobQuotaExceeded`] when it has received all that it may.
-    pub fn next_message(&self, release: &mut Release) -> Result<Option<Message>, Error> {
+    pub fn next_message(&self, release: &mut Release, room: u64) -> Result<Option<Message>, Error> {
         let generation = self.gate.generation();
         let job = self.active_job(release.job)?;
         let opening = self.gate.opening();
@@ -185,10 +187,11 @@ impl Vault {
             next_position: release.cursor.position,
             after: release.cursor,
             bytes: 0,
+            room: room.clamp(1, MESSAGE_BYTES),
             generation,
             good_until: job.spec.expire_time,
         };
-        while message.bytes < MESSAGE_BYTES && message.after.position < release.list.len() {
+        while message.bytes < message.room && message.after.position < release.list.len() {
             match self.release_record(&job, release, &mut message, now) {
                 Err(Error::JobQuotaExceeded) if !message.items.is_empty() => break,
                 released => released?,
@@ -291,16 +294,16 @@ impl Vault {
         let token = Some(self.book.tag("token", &[job.id.0.as_bytes(), record.id.0.as_bytes()]).0);
         let (position, count) = (message.after.position, permits.len());
         for (index, permit) in permits.into_iter().enumerate().skip(message.after.part) {
-            if message.bytes >= MESSAGE_BYTES {
+            if message.bytes >= message.room {
                 return Ok(Ok(false));
             }
             let Some(part) = part_of(record, &permit) else { return Ok(Err(Content::Damaged)) };
             let is_last_part = index.saturating_add(1) == count;
             // What fits in a message is not split: a piece costs reading the frame that it is in.
-            let piece = if part.size <= MESSAGE_BYTES {
+            let piece = if part.size <= message.room && message.after.offset == 0 {
                 Piece::whole(part.size)
             } else {
-                Piece::new(part.size, message.after.offset, MESSAGE_BYTES.saturating_sub(message.bytes))
+                Piece::new(part.size, message.after.offset, message.room.saturating_sub(message.bytes))
             };
             let fields = permit.fields();
             let plaintext = match sealed.open(permit, part, &piece) {

@@ -100,9 +100,9 @@ impl Call {
         Some(status_of(answer.headers()).expect("an answer without a body is a refusal"))
     }
 
-    /// Ends the call and waits for its status.
+    /// Ends the call, unless the vault has ended it, and waits for its status.
     pub(crate) async fn finish(mut self) -> String {
-        self.stream.send_data(Bytes::new(), true).unwrap();
+        drop(self.stream.send_data(Bytes::new(), true));
         let (head, mut body) = self.answer.await.unwrap().into_parts();
         while body.data().await.is_some() {}
         let trailers = body.trailers().await.unwrap();
@@ -121,11 +121,6 @@ impl Fetch {
         while self.received.len() < usize::try_from(WINDOW).unwrap() {
             self.received.extend_from_slice(&self.stream.data().await.unwrap().unwrap());
         }
-    }
-
-    /// Whether anything has come.
-    pub(crate) fn has_begun(&mut self) -> bool {
-        self.stream.data().now_or_never().is_some()
     }
 
     /// Reads the rest of the stream: its messages.

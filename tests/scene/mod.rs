@@ -21,7 +21,7 @@ use idvault::domain::record::Record;
 use idvault::domain::tenant::MetadataPolicy;
 use idvault::vault::error::Error;
 use idvault::vault::ingest::{ConsentSource, PartHeader, Upload, UploadHeader, UploadPart};
-use idvault::vault::release::{Content, Iteration};
+use idvault::vault::release::{Content, Iteration, MESSAGE_BYTES};
 use idvault::vault::tenants::{Keys, TenantUpdate};
 use idvault::vault::{Blueprint, OpenError, Vault};
 use parking_lot::Mutex;
@@ -214,7 +214,7 @@ impl Scene {
         let vault = self.vault();
         let mut release = vault.release(&iteration)?;
         let mut fetched = Fetched::default();
-        while let Some(message) = vault.next_message(&mut release)? {
+        while let Some(message) = vault.next_message(&mut release, MESSAGE_BYTES)? {
             for item in &message.items {
                 match item.content {
                     Content::Chunk { .. } | Content::Attributes(_) => fetched.served += usize::from(item.last),

@@ -114,7 +114,7 @@ pub(crate) fn spiffe_id(path: &str) -> String {
 pub(crate) fn reason_of(status: &Status) -> (Code, String) {
     let info = status.get_details_error_info().unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));
     assert_eq!(info.domain, "idvault");
-    let passes = status.code() == Code::Unavailable || info.reason.starts_with("TOO_MANY_");
+    let passes = status.code() == Code::Unavailable || info.reason == "TOO_MANY_UPLOADS";
     assert_eq!(status.get_details_retry_info().is_some(), passes, "{status:?}");
     (status.code(), info.reason)
 }

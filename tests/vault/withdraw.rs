@@ -6,7 +6,7 @@ use idvault::domain::ids::{ConsentId, JobId, SnapshotId, TenantId};
 use idvault::domain::purpose::{Purpose, PurposeSet};
 use idvault::proto::fetch_records_response::Tombstone;
 use idvault::proto::{FetchRecordsRequest, GetRecordRequest, Record, ShredRecordRequest, Snapshot};
-use idvault::vault::release::{Content, Iteration, Message, Release};
+use idvault::vault::release::{Content, Iteration, MESSAGE_BYTES, Message, Release};
 use tokio::sync::watch;
 use tonic::Code;
 
@@ -149,7 +149,7 @@ async fn a_message_decided_before_a_withdrawal_is_made_again_after_it() {
     let mut highest = 0;
     let mut gone = Vec::new();
     for (mark, record) in (0_u64..).zip(&records) {
-        let decided = server.vault().next_message(&mut release).unwrap().unwrap();
+        let decided = server.vault().next_message(&mut release, MESSAGE_BYTES).unwrap().unwrap();
         assert!(told(&decided).values().any(|told| *told == Some(mark)));
         // Every second withdrawal only takes the job's purpose back; the record itself lives on.
         let withdrawn = if mark % 2 == 0 { vec![Purpose::TrainFaceMatch] } else { Vec::new() };
@@ -158,18 +158,18 @@ async fn a_message_decided_before_a_withdrawal_is_made_again_after_it() {
         highest = sequence;
         gone.push(mark);
         assert!(!server.vault().hand_over(&mut release, decided, |_, _| panic!("it was handed over")));
-        let again = server.vault().next_message(&mut release).unwrap().unwrap();
+        let again = server.vault().next_message(&mut release, MESSAGE_BYTES).unwrap().unwrap();
         let after = told(&again);
         assert_eq!(after.len(), records.len(), "the whole message is made again");
         let mut left: Vec<_> = after.into_values().flatten().collect();
         left.sort_unstable();
         assert_eq!(left, (0..8).filter(|mark| !gone.contains(mark)).collect::<Vec<_>>());
     }
-    let message = server.vault().next_message(&mut release).unwrap().unwrap();
+    let message = server.vault().next_message(&mut release, MESSAGE_BYTES).unwrap().unwrap();
     let mut sent = 0;
     assert!(server.vault().hand_over(&mut release, message, |_, sequence| sent = sequence));
     assert!(sent > highest);
-    assert!(server.vault().next_message(&mut release).unwrap().is_none());
+    assert!(server.vault().next_message(&mut release, MESSAGE_BYTES).unwrap().is_none());
 }
 
 #[tokio::test]
@@ -181,11 +181,11 @@ async fn a_message_decided_before_an_expiry_is_made_again_at_it() {
     let list = snapshot_of(&server.client, server.acme.spec(server.clock.now())).await;
     server.clock.set(time(records[0].expire_time) - chrono::TimeDelta::seconds(1));
     let mut release = stream(&server, &list);
-    let decided = server.vault().next_message(&mut release).unwrap().unwrap();
+    let decided = server.vault().next_message(&mut release, MESSAGE_BYTES).unwrap().unwrap();
     assert_eq!(told(&decided).values().flatten().count(), 3);
     server.clock.set(time(records[0].expire_time));
     assert!(!server.vault().hand_over(&mut release, decided, |_, _| panic!("it was handed over")));
-    let again = server.vault().next_message(&mut release).unwrap().unwrap();
+    let again = server.vault().next_message(&mut release, MESSAGE_BYTES).unwrap().unwrap();
     assert_eq!((told(&again).len(), told(&again).values().flatten().count()), (3, 2));
     assert!(server.vault().hand_over(&mut release, again, |_, _| ()));
 }
