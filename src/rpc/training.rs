@@ -26,7 +26,7 @@ use crate::vault::release::{Iteration, MESSAGE_BYTES, Release};
 
 /// Who may see any job and make snapshots of it.
 const STAFF: [Role; 3] = [Role::Requester, Role::PrivacyOfficer, Role::ModelOwner];
-/// What the messages of all open streams may hold together: with more streams each message is smaller. Whoever does not read
+/// What the messages of all open streams share: with more streams each message is smaller. Whoever does not read
 /// holds one, and nobody waits for another's sake: the ranks of a training step may well wait for each other.
 const MESSAGES_BYTES: u64 = 48 << 20;
 const SMALLEST_MESSAGE: u64 = 64 << 10;

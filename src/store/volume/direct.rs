@@ -14,7 +14,7 @@ use rustix::io::Errno;
 /// What direct I/O wants a multiple of: at least the block size of every usual disk.
 pub(super) const ALIGNMENT: usize = 4096;
 
-/// Bytes that begin on a multiple of [`ALIGNMENT`] in memory.
+/// Bytes that begin on a multiple of 4096 in memory.
 #[derive(Debug)]
 pub struct AlignedBuffer {
     bytes: Vec<u8>,
