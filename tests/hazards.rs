@@ -111,15 +111,6 @@ fn making_a_vault_that_was_cut_short_is_begun_again() {
     }
 }
 
-#[test]
-fn no_row_leaves_the_file_that_is_synced() {
-    let scene = Scene::new();
-    for _ in 0..40 {
-        scene.vault().register_consent(&tenant(), scene.receipt()).unwrap();
-    }
-    assert_eq!(std::fs::read_dir(scene.data().join("ledger/index/blobs")).unwrap().count(), 0);
-}
-
 fn flip_a_bit(ledger: &Path, table: u8) {
     use idvault::store::ledger::journaled::JournaledLedger;
     use idvault::store::ledger::{Ledger, Transaction};

@@ -54,6 +54,7 @@ const CRATE_OWNERS: &[(&str, &[&str])] = &[
     ("getrandom", &["crypto"]),
     ("hkdf", &["crypto"]),
     ("hmac", &["crypto"]),
+    ("lsm_tree", &["store"]),
     ("p256", &["crypto"]),
     ("rcgen", &["cli"]),
     ("rustls", &["tls"]),

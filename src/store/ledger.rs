@@ -6,9 +6,10 @@
 
 mod changes;
 mod dump;
+mod earlier;
+mod index;
 mod journal;
 pub mod journaled;
-pub mod sled;
 
 use std::io;
 
@@ -100,7 +101,7 @@ pub trait Ledger: std::fmt::Debug + Send + Sync {
     fn latest(&self) -> Ticket;
 
     /// The sequence of the last transaction that is known to be durable: all of them when the ledger was opened. It rises by one with
-    /// each transaction, from run to run. 0 where the engine counts none.
+    /// each transaction, from run to run.
     fn durable(&self) -> u64;
 
     /// Returns once everything up to `ticket` is durable.

@@ -18,8 +18,6 @@ struct Image {
     /// Right before this change or sync.
     number: usize,
     left: Left,
-    /// Whether the machine went down, or the process alone.
-    power: bool,
 }
 
 fn traced(home: &Path, trace: &Path) -> Process {
@@ -41,7 +39,7 @@ async fn record() -> (Story, Medium) {
     let mut medium = Medium::new(&data);
     let lines = lines(&trace);
     calls(&lines).for_each(|call| medium.apply(&call));
-    let image = Image { number: usize::MAX, left: Left::Everything, power: false };
+    let image = Image { number: usize::MAX, left: Left::Everything };
     let again = home.path().join("again");
     medium.leave(image.number, image.left, &again);
     assert_same(&data, &again);
@@ -71,10 +69,6 @@ async fn open(image: Image, story: &Story, medium: &Medium) {
     let home = Arc::new(folder());
     let data = home.path().join("data");
     medium.leave(image.number, image.left, &data);
-    let (running, boot) = (data.join("ledger/running"), fs::read("/proc/sys/kernel/random/boot_id").unwrap());
-    if image.power && fs::read(&running).is_ok_and(|found| found == boot) {
-        fs::write(running, "another boot").unwrap();
-    }
     let mut held = story.held(medium.moment(image.number));
     let clock = held.clock(home.path().join("clock"));
     let server = Server::run(home, clock).await;
@@ -98,13 +92,15 @@ async fn a_power_failure_costs_nothing_that_was_acknowledged() {
     }
     let _turn = TURN.lock().await;
     let (story, medium) = Box::pin(record()).await;
-    let power = |number, left| Image { number, left, power: true };
     let boundaries: Vec<_> = medium.boundaries().collect();
-    let images = (0_u64..).zip(&boundaries).map(|(turn, number)| match turn % 4 {
-        0 => Image { power: false, ..power(*number, Left::Everything) },
-        1 => power(*number, Left::Everything),
-        2 => power(*number, Left::Nothing),
-        _ => power(*number, Left::Some(turn)),
+    let images = (0_u64..).zip(&boundaries).map(|(turn, number)| {
+        // As a kill leaves it, or a machine that goes down.
+        let left = match turn % 3 {
+            0 => Left::Everything,
+            1 => Left::Nothing,
+            _ => Left::Some(turn),
+        };
+        Image { number: *number, left }
     });
     println!("{} syncs", boundaries.len() - 1);
     open_all(images.collect(), &story, &medium);
@@ -118,10 +114,9 @@ async fn every_power_failure_costs_nothing_that_was_acknowledged() {
     let kinds = [Left::Nothing, Left::Everything].into_iter().chain((0..6).map(Left::Some));
     let mut images = Vec::new();
     for (turn, number) in (0_u64..).zip(medium.boundaries()) {
-        images.push(Image { number, left: Left::Everything, power: false });
         images.extend(kinds.clone().map(|left| {
             let left = if let Left::Some(seed) = left { Left::Some(1_000_000 + seed * 10_000 + turn) } else { left };
-            Image { number, left, power: true }
+            Image { number, left }
         }));
     }
     open_all(images, &story, &medium);

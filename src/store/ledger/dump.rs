@@ -17,7 +17,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::changes;
-use super::{Change, Ledger, LedgerError};
+use super::{Change, LedgerError, RawRow};
 use crate::files;
 
 const MAGIC: [u8; 4] = *b"IVD1";
@@ -58,7 +58,7 @@ impl Dump {
     pub(super) fn take(
         dir: &Path,
         (sequence, day): (u64, u32),
-        rows: &dyn Ledger,
+        rows: impl Iterator<Item = Result<RawRow, LedgerError>>,
         settle: impl FnOnce() -> io::Result<()>,
     ) -> Result<(), LedgerError> {
         files::make_dir(dir)?;
@@ -69,7 +69,7 @@ impl Dump {
         out.write_all(&header_of(sequence))?;
         out.write_all(&day.to_be_bytes())?;
         let (mut block, mut unsynced) = (Vec::new(), 0_usize);
-        for row in rows.scan(&[]) {
+        for row in rows {
             let row = row?;
             changes::encode(&[Change { key: row.key, value: Some(row.value) }], &mut block);
             if block.len() >= BLOCK_BYTES {

@@ -1,12 +1,11 @@
 //! The ledger as the vault uses it: the journal makes transactions durable, the index finds rows.
 //!
 //! A transaction goes to the journal, then to the index, under one lock, so that both have the same order. It is durable when the
-//! journal is synced; the index is never waited for. When much was appended, a checkpoint makes the index durable and notes in it the
-//! last transaction that it has, and lets segments go that it and the last dump make needless. A start replays what came after: a
-//! transaction says what rows are, so one that the index has does no harm, and one that it has in part becomes whole.
+//! journal is synced; the index is never waited for. When much was appended, a checkpoint makes the index durable with the last
+//! transaction that it has noted in it, and lets segments go that it and the last dump make needless. A start replays what came after.
 //!
-//! That holds for what the kernel still has. After power loss, or a sync that failed, sled's file may lack pages in its midst, and sled
-//! passes over them: an index that was open or being synced then is made anew, from the dump and the journal since.
+//! What is durable of the index is all of it as it was at a checkpoint, never a part: neither a crash nor power loss nor a sync that
+//! failed leaves anything to doubt. What cannot be read any more is made anew, from the dump and the journal since.
 
 use std::fs;
 use std::io;
@@ -16,9 +15,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::dump::Dump;
+use super::index::Index;
 use super::journal::Journal;
-use super::sled::SledLedger;
-use super::{Change, Ledger, LedgerError, RawRow, Transaction};
+use super::{Change, Ledger, LedgerError, RawRow, Transaction, earlier};
 use crate::files;
 use crate::store::group::Ticket;
 use crate::store::volume::RESERVE;
@@ -33,10 +32,6 @@ const POSITION: &[u8] = b"\0";
 const CHECKPOINT_BYTES: u64 = 32 << 20;
 /// A dump is taken when there are so many segments of the journal, 1 GiB, and once a day.
 const DUMP_SEGMENTS: usize = 64;
-
-/// What stands in place of the boot id while the index is being synced. The kernel may drop what a sync failed to write, and says so
-/// once: a start that finds this does not believe the index.
-const IN_DOUBT: &[u8] = b"";
 
 /// The day of a dump that is taken before the day is known.
 const NO_DAY: u32 = 0;
@@ -54,17 +49,22 @@ pub struct JournaledLedger {
 #[derive(Debug)]
 struct Store {
     dir: PathBuf,
-    index: SledLedger,
+    index: Index,
     journal: Journal,
     /// Held while a transaction goes to both.
     order: Mutex<()>,
-    /// Why the index or its upkeep failed: nothing is taken after that.
+    /// The last transaction that the index has durably. Held while a checkpoint is taken, and while segments go.
+    checkpoint: Mutex<u64>,
+    /// Why the journal, the index or their upkeep failed: nothing is taken after that.
     failed: Mutex<Option<String>>,
 }
 
+/// Checkpoints and dumps have a thread each: a dump takes long, and what came meanwhile is in memory until the next checkpoint.
 #[derive(Debug, Default)]
 struct Upkeep {
-    worker: Option<Worker>,
+    checkpoints: Option<Worker<()>>,
+    /// Takes the day.
+    dumps: Option<Worker<u32>>,
     /// How much had been appended at the last checkpoint.
     checkpoint_at: u64,
     /// On which day the last dump was taken, once that is known.
@@ -78,27 +78,20 @@ impl JournaledLedger {
     /// When the index or the journal cannot be read, or what was acknowledged is missing from both.
     pub fn open(dir: &Path) -> Result<Self, LedgerError> {
         files::make_dir(dir)?;
-        move_first_index(dir)?;
         let layout = Layout(dir);
         let journal = Journal::open(layout.journal())?;
-        let (boot, opened_in) = (files::boot_id()?, layout.opened_in()?);
-        if opened_in.is_some_and(|before| before != boot) && layout.is_used()? {
-            tracing::warn!("the machine went down while the ledger was open, or a sync failed: its index is made anew");
-            Self::rebuild(dir)?;
-        }
+        replace_earlier(&layout)?;
         if !layout.index().exists() && layout.is_used()? {
             return Err(LedgerError::Damaged("the index is missing: `idvault doctor --rebuild` makes it anew".to_owned()));
         }
-        files::replace(&layout.running(), IN_DOUBT)?;
-        let index = SledLedger::open(&layout.index())?;
-        let mut position = position_of(&index)?;
-        if position == 0 && index.scan(&[]).next().is_some() {
-            // Rows from before there was a journal: they count as its first transaction, which only a dump can hold.
-            position = 1;
-        }
-        let last = journal.replay(position, |changes| apply(&index, changes))?;
-        files::replace(&layout.running(), &boot)?;
-        let store = Store { dir: dir.to_owned(), index, journal, order: Mutex::default(), failed: Mutex::default() };
+        let index = Index::open(&layout.index())?;
+        let noted = position_of(&index)?;
+        // Rows from before there was a journal: they count as its first transaction, which only a dump can hold.
+        let is_first = noted == 0 && index.scan(&[]).next().is_some();
+        let position = if is_first { 1 } else { noted };
+        let last = journal.replay(position, |changes| fill(&index, changes))?;
+        let (order, checkpoint, failed) = (Mutex::default(), Mutex::new(noted), Mutex::default());
+        let store = Store { dir: dir.to_owned(), index, journal, order, checkpoint, failed };
         // The index has what the journal has not: rows from before there was one, or what it lost and nobody acknowledged, but a
         // retry may be answered from.
         if last < position {
@@ -154,22 +147,11 @@ impl JournaledLedger {
     /// When dump or journal are not whole, or do not fit; the index that is there then stays as it is.
     pub fn rebuild(dir: &Path) -> Result<u64, LedgerError> {
         let layout = Layout(dir);
-        let draft = dir.join("index.new");
-        if draft.exists() {
-            fs::remove_dir_all(&draft)?;
-        }
-        let index = SledLedger::open(&draft)?;
-        let position = Self::replay(&layout, |changes| apply(&index, changes))?;
-        apply(&index, vec![position_row(position)])?;
-        index.sync(index.latest())?;
-        let rows = index.scan(&[]).try_fold(0_u64, |rows, row| row.map(|_| rows.saturating_add(1)))?;
-        drop(index);
-        if layout.index().exists() {
-            fs::remove_dir_all(layout.index())?;
-        }
-        fs::rename(&draft, layout.index())?;
-        files::sync_parent(&layout.index())?;
-        Ok(rows)
+        replace_index(&layout, |index| {
+            let position = Self::replay(&layout, |changes| fill(index, changes))?;
+            index.apply(vec![position_row(position)]);
+            Ok(())
+        })
     }
 
     /// Gives all that an index is made of: the rows of the last dump, then what the journal has since. Returns the sequence of the
@@ -199,7 +181,7 @@ impl Ledger for JournaledLedger {
     }
 
     fn scan_after(&self, prefix: &[u8], after: &[u8]) -> Box<dyn Iterator<Item = Result<RawRow, LedgerError>> + '_> {
-        self.store.index.scan_after(prefix, after)
+        Box::new(self.store.index.scan_after(prefix, after))
     }
 
     fn apply(&self, transaction: Transaction) -> Result<Ticket, LedgerError> {
@@ -208,8 +190,7 @@ impl Ledger for JournaledLedger {
         let _order = store.order.lock();
         store.check()?;
         let ticket = store.journal.append(&changes)?;
-        // The journal has it: the index must not go on without it.
-        apply(&store.index, changes).inspect_err(|error| store.fail(error))?;
+        store.index.apply(changes);
         Ok(ticket)
     }
 
@@ -227,75 +208,73 @@ impl Ledger for JournaledLedger {
     }
 
     fn keep(&self, day: u32) -> Result<(), LedgerError> {
-        let mut upkeep = self.upkeep.lock();
-        if let Some(Err(_)) = upkeep.worker.take_if(|worker| worker.has_ended()).map(Worker::end) {
-            self.store.fail(&"upkeep panicked");
+        let (store, upkeep) = (&self.store, &mut *self.upkeep.lock());
+        if Worker::has_panicked(&mut upkeep.checkpoints) || Worker::has_panicked(&mut upkeep.dumps) {
+            store.fail(&"upkeep panicked");
         }
-        self.store.check()?;
-        if upkeep.worker.as_ref().is_some_and(Worker::is_busy) {
-            return Ok(());
-        }
-        let appended = self.store.journal.appended();
-        if upkeep.dumped_on.is_none() {
-            upkeep.dumped_on = self.store.last_dump()?.map(|dump| dump.day);
-        }
+        store.check()?;
+        let appended = store.journal.appended();
         let is_due = appended.saturating_sub(upkeep.checkpoint_at) >= CHECKPOINT_BYTES;
-        let dump = upkeep.dumped_on != Some(day) || is_due && self.store.journal.count()? >= DUMP_SEGMENTS;
-        if !dump && !is_due {
+        if is_due && !Worker::is_busy(upkeep.checkpoints.as_ref()) {
+            upkeep.checkpoint_at = appended;
+            let worker = || Worker::start(Arc::clone(store), |store, ()| store.checkpoint().and_then(|()| store.index.compact()));
+            upkeep.checkpoints.get_or_insert_with(worker).give(());
+        }
+        if Worker::is_busy(upkeep.dumps.as_ref()) {
             return Ok(());
         }
-        upkeep.checkpoint_at = appended;
-        if dump {
-            upkeep.dumped_on = Some(day);
+        if upkeep.dumped_on.is_none() {
+            upkeep.dumped_on = store.last_dump()?.map(|dump| dump.day);
         }
-        let worker = upkeep.worker.get_or_insert_with(|| Worker::start(Arc::clone(&self.store), self.reserve));
-        worker.keep_up(dump.then_some(day));
+        if upkeep.dumped_on != Some(day) || is_due && store.journal.count()? >= DUMP_SEGMENTS {
+            upkeep.dumped_on = Some(day);
+            let reserve = self.reserve;
+            let worker = || Worker::start(Arc::clone(store), move |store, day| store.dump_if_it_fits(day, reserve));
+            upkeep.dumps.get_or_insert_with(worker).give(day);
+        }
         Ok(())
     }
 }
 
 impl Drop for JournaledLedger {
     fn drop(&mut self) {
-        if let Some(worker) = self.upkeep.lock().worker.take() {
-            // What it says it has said already.
-            worker.end().unwrap_or_default();
-        }
-        let store = &self.store;
-        // An index that is not whole is made anew.
-        let close = || fs::remove_file(Layout(&store.dir).running());
-        if let Err(error) = store.sync_index().and_then(|_| store.while_whole(close)) {
+        let Upkeep { checkpoints, dumps, .. } = std::mem::take(&mut *self.upkeep.lock());
+        // What they say they have said already.
+        checkpoints.map_or(Ok(()), Worker::end).unwrap_or_default();
+        dumps.map_or(Ok(()), Worker::end).unwrap_or_default();
+        // Without this the next start replays more.
+        if let Err(error) = self.store.check().and_then(|()| self.store.checkpoint()) {
             tracing::warn!(%error, "the index of the ledger was not closed");
         }
     }
 }
 
 impl Store {
-    /// Takes the dump of a day, if one is due, and a checkpoint.
-    fn keep_up(&self, day: Option<u32>, reserve: u64) {
-        // A dump first: it lets the checkpoint let go of more.
-        let dumped = day.map_or(Ok(()), |day| self.dump_if_it_fits(day, reserve));
-        if let Err(error) = dumped.and_then(|()| self.checkpoint()) {
-            self.fail(&error);
-        }
-    }
-
     /// Makes the index durable, and lets go of what nobody needs any more.
     fn checkpoint(&self) -> Result<(), LedgerError> {
-        let position = self.sync_index()?;
-        self.while_whole(|| files::replace(&Layout(&self.dir).running(), &files::boot_id()?))?;
-        let dumped = self.last_dump()?.map_or(0, |dump| dump.sequence);
-        Ok(self.journal.forget(position.min(dumped))?)
+        let mut checkpoint = self.checkpoint.lock();
+        let position = {
+            let _order = self.order.lock();
+            let position = self.journal.last();
+            if position > *checkpoint {
+                self.index.apply(vec![position_row(position)]);
+                self.index.seal();
+            }
+            position
+        };
+        if position > *checkpoint {
+            // So that the index never has what the journal loses.
+            self.journal.sync(self.journal.latest())?;
+            self.index.flush()?;
+            *checkpoint = position;
+        }
+        self.let_go(position)
     }
 
-    /// Makes the index durable up to the transaction whose sequence is returned. It is in doubt until the caller says otherwise.
-    fn sync_index(&self) -> Result<u64, LedgerError> {
-        files::replace(&Layout(&self.dir).running(), IN_DOUBT)?;
-        let position = self.settled();
-        if position > 0 {
-            apply(&self.index, vec![position_row(position)])?;
-        }
-        self.index.sync(self.index.latest())?;
-        Ok(position)
+    /// Lets go of the segments that the index, which has everything up to `position` durably, and the last dump have.
+    fn let_go(&self, position: u64) -> Result<(), LedgerError> {
+        let dumped = self.last_dump()?.map_or(0, |dump| dump.sequence);
+        Ok(self.journal.forget(position.min(dumped))?)
     }
 
     /// The last dump. One that is damaged counts for nothing, and the next takes its place.
@@ -309,34 +288,21 @@ impl Store {
         }
     }
 
-    /// Nothing is taken from now on. sled may have made half of a transaction: the index is not to be believed any more.
+    /// Nothing is taken from now on.
     fn fail(&self, why: &dyn std::fmt::Display) {
         tracing::error!(%why, "the ledger failed");
-        let mut failed = self.failed.lock();
-        if let Err(error) = files::replace(&Layout(&self.dir).running(), IN_DOUBT) {
-            tracing::error!(%error, "the next start may believe an index that failed");
-        }
-        *failed = Some(why.to_string());
+        self.failed.lock().get_or_insert_with(|| why.to_string());
     }
 
     /// Refuses to go on after a failure.
     fn check(&self) -> Result<(), LedgerError> {
-        self.while_whole(|| Ok(()))
-    }
-
-    /// Does this unless the index has failed, which it does not meanwhile.
-    fn while_whole(&self, deed: impl FnOnce() -> io::Result<()>) -> Result<(), LedgerError> {
-        match &*self.failed.lock() {
-            Some(reason) => Err(LedgerError::Engine(reason.clone())),
-            None => Ok(deed()?),
-        }
+        self.failed.lock().as_ref().map_or(Ok(()), |reason| Err(LedgerError::Engine(reason.clone())))
     }
 
     /// Takes a dump, unless it could take the room that destruction needs on a disk that is nearly full.
     fn dump_if_it_fits(&self, day: u32, reserve: u64) -> Result<(), LedgerError> {
         let disk = rustix::fs::statvfs(&self.dir).map_err(io::Error::from)?;
-        // The index has every row, and more.
-        let wanted = fs::metadata(Layout(&self.dir).index().join("db"))?.len().saturating_add(reserve);
+        let wanted = self.index.size().saturating_add(reserve);
         if disk.f_bavail.saturating_mul(disk.f_frsize) < wanted {
             tracing::warn!(bytes = wanted, "no dump of the ledger is taken: the disk has not so much room");
             return Ok(());
@@ -344,17 +310,15 @@ impl Store {
         self.dump(day)
     }
 
-    /// Takes a dump.
+    /// Takes a dump, and lets go of what nobody needs any more.
     fn dump(&self, day: u32) -> Result<(), LedgerError> {
-        let position = self.settled();
+        let (position, rows) = {
+            let _order = self.order.lock();
+            (self.journal.last(), self.index.scan(&[]))
+        };
         let settle = || self.journal.sync(self.journal.latest());
-        Dump::take(&Layout(&self.dir).dumps(), (position, day), &self.index, settle)
-    }
-
-    /// The last transaction that both journal and index have.
-    fn settled(&self) -> u64 {
-        let _order = self.order.lock();
-        self.journal.last()
+        Dump::take(&Layout(&self.dir).dumps(), (position, day), rows, settle)?;
+        self.let_go(*self.checkpoint.lock())
     }
 }
 
@@ -374,17 +338,14 @@ impl Layout<'_> {
         self.0.join("dump")
     }
 
-    /// There while the index is open: in which boot it was opened, or [`IN_DOUBT`].
+    /// There while an earlier version had its index open: in which boot.
     fn running(&self) -> PathBuf {
         self.0.join("running")
     }
 
-    /// In which boot the index was opened, if it was not closed since.
-    fn opened_in(&self) -> io::Result<Option<Vec<u8>>> {
-        match fs::read(self.running()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            boot => boot.map(Some),
-        }
+    /// Where an index is made that is to take the place of another.
+    fn draft(&self) -> PathBuf {
+        self.0.join("index.new")
     }
 
     /// Whether transactions were ever taken.
@@ -393,40 +354,66 @@ impl Layout<'_> {
     }
 }
 
-fn apply(index: &SledLedger, changes: Vec<Change>) -> Result<(), LedgerError> {
-    index.apply(changes.into()).map(|_| ())
+/// Applies changes to an index that many are given at once.
+fn fill(index: &Index, changes: Vec<Change>) -> Result<(), LedgerError> {
+    index.apply(changes);
+    if index.unsealed() >= CHECKPOINT_BYTES {
+        index.seal();
+        index.flush()?;
+        index.compact()?;
+    }
+    Ok(())
 }
 
 fn position_row(position: u64) -> Change {
     Change { key: POSITION.to_vec(), value: Some(position.to_be_bytes().to_vec()) }
 }
 
-fn position_of(index: &SledLedger) -> Result<u64, LedgerError> {
+fn position_of(index: &Index) -> Result<u64, LedgerError> {
     let position = index.get(POSITION)?.map(|value| value.try_into().map(u64::from_be_bytes));
     position.transpose().map_err(|_| LedgerError::Damaged("the position of the index".to_owned())).map(Option::unwrap_or_default)
 }
 
-/// Moves the index of a vault from before there was a journal to its place; one that was cut short goes on.
-fn move_first_index(dir: &Path) -> io::Result<()> {
-    let draft = dir.join("index.moving");
-    // What lies beside an index came later: an older version opened the vault, found nothing and refused it.
-    if dir.join("index").exists() || !dir.join("db").exists() && !draft.exists() {
-        return Ok(());
+/// Puts an index with what `fill` gives it in place of the one that is there, if there is one. Returns how many rows it has.
+fn replace_index(layout: &Layout<'_>, fill: impl FnOnce(&Index) -> Result<(), LedgerError>) -> Result<u64, LedgerError> {
+    let (draft, index) = (layout.draft(), layout.index());
+    if draft.exists() {
+        fs::remove_dir_all(&draft)?;
     }
-    files::make_dir(&draft)?;
-    for entry in fs::read_dir(dir)? {
-        let (name, path) = {
-            let entry = entry?;
-            (entry.file_name(), entry.path())
+    let made = Index::open(&draft)?;
+    fill(&made)?;
+    made.seal();
+    made.flush()?;
+    let rows = made.scan(&[]).try_fold(0_u64, |rows, row| row.map(|_| rows.saturating_add(1)))?;
+    drop(made);
+    if index.exists() {
+        fs::remove_dir_all(&index)?;
+    }
+    fs::rename(&draft, &index)?;
+    files::sync_parent(&index)?;
+    Ok(rows)
+}
+
+/// Puts the index of an earlier version into today's form.
+fn replace_earlier(layout: &Layout<'_>) -> Result<(), LedgerError> {
+    earlier::move_first(layout.0)?;
+    if earlier::is_there(&layout.index()) {
+        // sled passes over pages that never reached the medium: what was open when the machine went down is not believed.
+        let is_whole = match fs::read(layout.running()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            boot => boot? == files::boot_id()?,
         };
-        let text = name.to_string_lossy();
-        if ["conf", "db", "blobs"].contains(&text.as_ref()) || text.starts_with("snap.") {
-            fs::rename(path, draft.join(name))?;
+        tracing::info!(is_whole, "the index of the ledger gets its new form");
+        if is_whole {
+            replace_index(layout, |index| earlier::rows(&layout.index(), |rows| fill(index, rows)))?;
+        } else {
+            JournaledLedger::rebuild(layout.0)?;
         }
     }
-    files::sync_parent(&draft.join("db"))?;
-    fs::rename(&draft, dir.join("index"))?;
-    files::sync_parent(&draft)
+    match fs::remove_file(layout.running()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ proptest! {
                     }
                     ledger.sync(ledger.apply(transaction).unwrap()).unwrap();
                 }
-                Deed::Checkpoint => ledger.store.checkpoint().unwrap(),
+                Deed::Checkpoint => ledger.store.checkpoint().and_then(|()| ledger.store.index.compact()).unwrap(),
                 Deed::Dump => ledger.store.dump(NO_DAY).unwrap(),
                 Deed::Reopen => {
                     drop(ledger);
@@ -108,126 +108,173 @@ fn an_index_that_is_ahead_of_the_journal_is_kept_whole() {
     assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()), before);
 }
 
-#[test]
-fn an_index_gets_what_a_kill_left_out_and_no_more_than_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let ledger = grown(dir.path(), 5);
-    ledger.store.checkpoint().unwrap();
-    let mut transaction = Transaction::default();
-    transaction.put(b"R1".to_vec(), vec![11]);
-    transaction.put(b"R9".to_vec(), vec![9]);
-    transaction.remove(b"R2".to_vec());
-    ledger.sync(ledger.apply(transaction).unwrap()).unwrap();
-    let before = rows(&ledger);
-    drop(ledger);
-    // Any part of what came after the checkpoint may be missing.
-    for missing in 0..8 {
-        let index = SledLedger::open(&Layout(dir.path()).index()).unwrap();
-        let mut transaction = Transaction::default();
-        transaction.put(POSITION.to_vec(), 5_u64.to_be_bytes().to_vec());
-        if missing & 1 > 0 {
-            transaction.put(b"R1".to_vec(), vec![1]);
-        }
-        if missing & 2 > 0 {
-            transaction.remove(b"R9".to_vec());
-        }
-        if missing & 4 > 0 {
-            transaction.put(b"R2".to_vec(), vec![2]);
-        }
-        index.apply(transaction).unwrap();
-        drop(index);
-        assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()), before, "{missing}");
-    }
-}
-
-/// Copies index and journal as they are.
+/// Copies what is on disk of a ledger, as a kill leaves it.
 fn copy(from: &Path, to: &Path) {
-    for name in ["index", "journal"] {
-        fs::create_dir_all(to.join(name)).unwrap();
-        for entry in fs::read_dir(from.join(name)).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
-            fs::copy(entry.path(), to.join(name).join(entry.file_name())).unwrap();
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
         }
     }
 }
 
-#[test]
-fn an_index_of_which_some_never_reached_the_disk_is_made_anew() {
-    const PAGE: usize = 4096;
-    let dir = tempfile::tempdir().unwrap();
-    let change = |ledger: &JournaledLedger, value: u8| {
-        for number in (0..6_000_u32).map(|number| number * 7_919 % 6_000) {
-            let mut transaction = Transaction::default();
-            transaction.put([b"R", &number.to_be_bytes()[..]].concat(), vec![value; 1_200]);
-            ledger.apply(transaction).unwrap();
-        }
-        ledger.sync(ledger.latest()).unwrap();
-    };
-    let ledger = JournaledLedger::open(dir.path()).unwrap();
-    change(&ledger, 1);
-    ledger.store.checkpoint().unwrap();
-    drop(ledger);
-    let mut ledger = JournaledLedger::open(dir.path()).unwrap();
-    let synced = fs::read(dir.path().join("index/db")).unwrap();
-    change(&ledger, 2);
-    let before = rows(&ledger);
-    let made_anew = |running: &[u8]| {
-        let image = tempfile::tempdir().unwrap();
-        copy(dir.path(), image.path());
-        // One page in eight of those that sled wrote since its file was synced never reached the medium.
-        let db = image.path().join("index/db");
-        let mut pages = fs::read(&db).unwrap();
-        for (page, old) in
-            pages.chunks_exact_mut(PAGE).zip(synced.chunks_exact(PAGE)).filter(|(page, old)| page != old).step_by(8)
-        {
-            page.copy_from_slice(old);
-        }
-        fs::write(&db, pages).unwrap();
-        fs::write(image.path().join("running"), running).unwrap();
-        JournaledLedger::open(image.path()).is_ok_and(|ledger| rows(&ledger) == before)
-    };
-    let running = || fs::read(Layout(dir.path()).running()).unwrap();
-    assert!(made_anew(b"another boot"), "after power loss");
-    assert_eq!(running(), files::boot_id().unwrap(), "after a kill it is believed");
-    // Every sync of this device fails, and then the kernel drops what it could not write.
-    Arc::get_mut(&mut ledger.store).unwrap().index.file = fs::File::open("/dev/null").unwrap();
-    ledger.store.checkpoint().unwrap_err();
-    assert!(made_anew(&running()), "after a sync that failed");
-    drop(ledger);
-    assert!(made_anew(&running()), "after another one, when the vault ended");
+/// Waits for all upkeep that was begun.
+fn upkept(ledger: &JournaledLedger) {
+    let Upkeep { checkpoints, dumps, .. } = std::mem::take(&mut *ledger.upkeep.lock());
+    checkpoints.map_or(Ok(()), Worker::end).unwrap();
+    dumps.map_or(Ok(()), Worker::end).unwrap();
+}
+
+fn one(key: &[u8], value: Option<&[u8]>) -> Transaction {
+    let mut transaction = Transaction::default();
+    match value {
+        Some(value) => transaction.put(key.to_vec(), value.to_vec()),
+        None => transaction.remove(key.to_vec()),
+    }
+    transaction
 }
 
 #[test]
-fn an_index_that_may_have_half_of_a_transaction_is_made_anew() {
+fn an_index_gets_what_a_kill_left_out() {
+    let (dir, image) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let ledger = grown(dir.path(), 5);
+    ledger.store.checkpoint().unwrap();
+    ledger.apply(one(b"R9", Some(&[9]))).unwrap();
+    // Sealed as for a checkpoint that is never finished.
+    ledger.store.index.seal();
+    ledger.apply(one(&[b'R', 2], None)).unwrap();
+    ledger.sync(ledger.apply(one(&[b'R', 1], Some(&[11]))).unwrap()).unwrap();
+    let before = rows(&ledger);
+    copy(dir.path(), image.path());
+    assert_eq!(rows(&JournaledLedger::open(image.path()).unwrap()), before);
+    // What the start gave it is durable: no journal is needed for it any more.
+    let index = Index::open(&Layout(image.path()).index()).unwrap();
+    assert_eq!(position_of(&index).unwrap(), 8);
+    assert_eq!(index.scan(b"R").count(), before.len());
+}
+
+#[test]
+fn readers_see_a_transaction_whole_and_a_scan_one_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = grown(dir.path(), 5);
+    let both = |value: u8| {
+        let mut transaction = one(b"Ra", Some(&[value]));
+        transaction.put(b"Rb".to_vec(), vec![value]);
+        transaction
+    };
+    ledger.apply(both(0)).unwrap();
+    let scan = ledger.scan(b"R");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for value in 0..200 {
+                ledger.apply(both(value)).unwrap();
+                if value % 50 == 0 {
+                    ledger.store.checkpoint().unwrap();
+                }
+            }
+        });
+        for _ in 0..200 {
+            let values: Vec<_> = ledger.scan_after(b"R", b"R\x09").map(|row| row.unwrap().value).collect();
+            assert_eq!(values.first(), values.last());
+            assert_eq!(values.len(), 2);
+        }
+    });
+    assert_eq!(scan.map(Result::unwrap).last().unwrap().value, [0], "as it was when the scan began");
+}
+
+#[test]
+fn damage_of_the_index_is_said_and_never_passed_over() {
+    let (dir, image) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let ledger = grown(dir.path(), 200);
+    let before = rows(&ledger);
+    drop(ledger);
+    copy(dir.path(), image.path());
+    let tables = image.path().join("index/tables");
+    let table = fs::read_dir(tables).unwrap().next().unwrap().unwrap().path();
+    let bytes = fs::read(&table).unwrap();
+    let mut found = 0;
+    for at in (0..bytes.len()).step_by(7) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        fs::write(&table, changed).unwrap();
+        let index = Index::open(&Layout(image.path()).index());
+        let read: Result<Map, _> =
+            index.and_then(|index| index.scan(b"R").map(|row| row.map(|row| (row.key, row.value))).collect());
+        match read {
+            Ok(read) => assert_eq!(read, before, "byte {at}"),
+            Err(_) => found += 1,
+        }
+    }
+    assert!(found > 0, "some of it matters");
+    JournaledLedger::rebuild(image.path()).unwrap();
+    assert_eq!(rows(&JournaledLedger::open(image.path()).unwrap()), before);
+}
+
+#[test]
+fn what_the_journal_may_have_lost_never_reaches_the_index() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = grown(dir.path(), 5);
     let before = rows(&ledger);
-    let running = || fs::read(Layout(dir.path()).running()).unwrap();
-    ledger.store.fail(&"a read within a transaction");
-    assert_eq!(running(), IN_DOUBT, "if it is killed now");
-    ledger.store.checkpoint().unwrap_err();
+    ledger.store.fail(&"a sync of the journal");
+    ledger.apply(one(b"R9", Some(&[9]))).unwrap_err();
+    ledger.store.index.apply(vec![Change { key: vec![b'R', 4], value: None }]);
     drop(ledger);
-    assert_eq!(running(), IN_DOUBT, "if it ends");
-    let index = SledLedger::open(&dir.path().join("index")).unwrap();
-    index.apply(vec![Change { key: vec![b'R', 4], value: None }].into()).unwrap();
-    drop(index);
     assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()), before);
+}
+
+/// An index as earlier versions had it.
+fn earlier_index(dir: &Path, changes: &[(&[u8], &[u8])]) {
+    let db = ::sled::Config::new().path(dir).segment_size(4 << 20).open().unwrap();
+    for (key, value) in changes {
+        db.insert(key, *value).unwrap();
+    }
+    db.flush().unwrap();
+}
+
+#[test]
+fn an_index_of_an_earlier_version_gets_its_new_form() {
+    let grow = |dir: &Path| {
+        drop(grown(dir, 5));
+        let index = Layout(dir).index();
+        fs::remove_dir_all(&index).unwrap();
+        // Two rows that a start must take from the journal, and one that is not in it.
+        earlier_index(&index, &[(POSITION, &3_u64.to_be_bytes()), (&[b'R', 0], &[0]), (&[b'R', 1], &[1]), (&[b'R', 2], &[22])]);
+    };
+    let values = |dir: &Path| rows(&JournaledLedger::open(dir).unwrap()).into_values().flatten().collect::<Vec<_>>();
+    let closed = tempfile::tempdir().unwrap();
+    grow(closed.path());
+    assert_eq!(values(closed.path()), [0, 1, 22, 3, 4], "it is believed");
+    assert!(!closed.path().join("index/db").exists());
+    let killed = tempfile::tempdir().unwrap();
+    grow(killed.path());
+    fs::write(Layout(killed.path()).running(), files::boot_id().unwrap()).unwrap();
+    assert_eq!(values(killed.path()), [0, 1, 22, 3, 4], "also after a kill");
+    assert!(!Layout(killed.path()).running().exists());
+    let down = tempfile::tempdir().unwrap();
+    grow(down.path());
+    fs::write(Layout(down.path()).running(), b"another boot").unwrap();
+    assert_eq!(values(down.path()), [0, 1, 2, 3, 4], "after power loss it is made anew");
+    let doubted = tempfile::tempdir().unwrap();
+    grow(doubted.path());
+    fs::write(Layout(doubted.path()).running(), b"").unwrap();
+    // Cut short when the new one was half made.
+    fs::create_dir_all(Layout(doubted.path()).draft().join("tables")).unwrap();
+    assert_eq!(values(doubted.path()), [0, 1, 2, 3, 4], "after a sync that failed");
 }
 
 #[test]
 fn rows_from_before_there_was_a_journal_stay() {
     let dir = tempfile::tempdir().unwrap();
-    let first = SledLedger::open(dir.path()).unwrap();
-    let mut transaction = Transaction::default();
-    transaction.put(b"R1".to_vec(), vec![1]);
-    first.sync(first.apply(transaction).unwrap()).unwrap();
-    drop(first);
+    earlier_index(dir.path(), &[(b"R1", &[1])]);
+    // It is moved to its place first, and that was cut short.
+    fs::create_dir(dir.path().join("index.moving")).unwrap();
+    fs::rename(dir.path().join("db"), dir.path().join("index.moving/db")).unwrap();
     let ledger = grown(dir.path(), 2);
     assert_eq!(rows(&ledger).len(), 3);
     drop(ledger);
-    // Moving the index was cut short.
-    fs::rename(dir.path().join("index"), dir.path().join("index.moving")).unwrap();
-    fs::rename(dir.path().join("index.moving/conf"), dir.path().join("conf")).unwrap();
-    assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()).len(), 3);
     fs::remove_dir_all(dir.path().join("index")).unwrap();
     JournaledLedger::rebuild(dir.path()).unwrap();
     assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()).len(), 3);
@@ -236,10 +283,10 @@ fn rows_from_before_there_was_a_journal_stay() {
 #[test]
 fn an_index_of_which_there_is_neither_dump_nor_journal_stays() {
     let dir = tempfile::tempdir().unwrap();
-    let index = SledLedger::open(&dir.path().join("index")).unwrap();
-    let mut transaction = Transaction::default();
-    transaction.put(b"R1".to_vec(), vec![1]);
-    index.sync(index.apply(transaction).unwrap()).unwrap();
+    let index = Index::open(&Layout(dir.path()).index()).unwrap();
+    index.apply(one(b"R1", Some(&[1])).into_changes());
+    index.seal();
+    index.flush().unwrap();
     drop(index);
     // As a vault of the first version is when there was no room for its first dump.
     assert!(matches!(JournaledLedger::check(dir.path()), Err(LedgerError::Damaged(_))));
@@ -265,7 +312,8 @@ fn what_an_older_version_left_beside_the_index_is_not_in_the_way() {
     let dir = tempfile::tempdir().unwrap();
     drop(grown(dir.path(), 3));
     // The first version opened the vault by mistake, found nothing and refused it.
-    drop(SledLedger::open(dir.path()).unwrap());
+    earlier_index(dir.path(), &[]);
+    earlier_index(&Layout(dir.path()).index(), &[]);
     assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()).len(), 3);
 }
 
@@ -289,7 +337,7 @@ fn a_dump_that_is_not_whole_is_refused_and_the_index_stays() {
     assert_eq!(rows(&ledger).len(), 9);
     // The next day has a whole one again.
     ledger.keep(1).unwrap();
-    ledger.upkeep.lock().worker.take().unwrap().end().unwrap();
+    upkept(&ledger);
     drop(ledger);
     JournaledLedger::rebuild(dir.path()).unwrap();
     assert_eq!(rows(&JournaledLedger::open(dir.path()).unwrap()).len(), 9);
@@ -301,7 +349,7 @@ fn a_dump_is_taken_once_a_day_whenever_the_vault_starts() {
     for (day, taken) in [(7, true), (7, false), (8, true), (8, false)] {
         let ledger = grown(dir.path(), 1);
         ledger.keep(day).unwrap();
-        let worker = ledger.upkeep.lock().worker.take();
+        let worker = ledger.upkeep.lock().dumps.take();
         assert_eq!(worker.is_some(), taken, "day {day}");
         worker.map_or(Ok(()), Worker::end).unwrap();
         assert_eq!(Dump::newest(&Layout(dir.path()).dumps()).unwrap().unwrap().day, day);
@@ -319,7 +367,7 @@ fn upkeep_lets_segments_go() {
             ledger.sync(ledger.apply(transaction).unwrap()).unwrap();
         }
         ledger.keep(day).unwrap();
-        ledger.upkeep.lock().worker.take().unwrap().end().unwrap();
+        upkept(&ledger);
     }
     assert!(ledger.store.journal.count().unwrap() <= 2);
     drop(ledger);
@@ -328,26 +376,12 @@ fn upkeep_lets_segments_go() {
 }
 
 #[test]
-fn no_dump_takes_the_last_room_of_a_disk() {
-    let dir = tempfile::tempdir().unwrap();
-    let ledger = grown(dir.path(), 1);
-    // An index of 15 TiB, of which nothing is there.
-    files::open_rw(&dir.path().join("index/db")).unwrap().set_len(15 << 40).unwrap();
-    for day in [1, 2] {
-        ledger.keep(day).unwrap();
-        ledger.upkeep.lock().worker.take().unwrap().end().unwrap();
-        assert_eq!(Dump::newest(&Layout(dir.path()).dumps()).unwrap(), None);
-    }
-    ledger.apply(Transaction::default()).unwrap();
-}
-
-#[test]
 fn a_dump_leaves_the_reserve_that_the_vault_has() {
     for (reserve, taken) in [(1 << 60, false), (0, true)] {
         let dir = tempfile::tempdir().unwrap();
         let ledger = grown(dir.path(), 1).with_reserve(reserve);
         ledger.keep(1).unwrap();
-        ledger.upkeep.lock().worker.take().unwrap().end().unwrap();
+        upkept(&ledger);
         assert_eq!(Dump::newest(&Layout(dir.path()).dumps()).unwrap().is_some(), taken);
     }
 }
@@ -360,7 +394,7 @@ fn upkeep_that_panicked_is_said() {
     while !panics.is_finished() {
         std::thread::yield_now();
     }
-    ledger.upkeep.lock().worker = Some(Worker::with(panics));
+    ledger.upkeep.lock().dumps = Some(Worker::with(panics));
     ledger.keep(1).unwrap_err();
     ledger.apply(Transaction::default()).unwrap_err();
 }

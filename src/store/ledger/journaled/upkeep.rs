@@ -1,4 +1,4 @@
-//! The thread in which dumps and checkpoints are made: always the same one.
+//! Threads in which dumps and checkpoints are made: always the same ones.
 //!
 //! A dump reads all of the index, and glibc keeps for a thread's arena what was freed in it: each thread that did so would leave
 //! as much memory behind.
@@ -8,45 +8,46 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 
-use super::Store;
+use super::{LedgerError, Store};
 
-/// The thread.
+/// A thread that does one kind of work.
 #[derive(Debug)]
-pub(super) struct Worker {
-    /// Takes the day of the dump that is due, if one is.
-    due: Sender<Option<u32>>,
+pub(super) struct Worker<T> {
+    due: Sender<T>,
     is_busy: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
-impl Worker {
-    pub(super) fn start(store: Arc<Store>, reserve: u64) -> Self {
+impl<T: Send + 'static> Worker<T> {
+    pub(super) fn start(store: Arc<Store>, work: impl Fn(&Store, T) -> Result<(), LedgerError> + Send + 'static) -> Self {
         let (due, jobs) = mpsc::channel();
         let is_busy = Arc::new(AtomicBool::new(false));
         let busy = Arc::clone(&is_busy);
         let thread = std::thread::spawn(move || {
-            for day in jobs {
-                store.keep_up(day, reserve);
+            for job in jobs {
+                if let Err(error) = work(&store, job) {
+                    store.fail(&error);
+                }
                 busy.store(false, Ordering::SeqCst);
             }
         });
         Self { due, is_busy, thread }
     }
 
-    /// Has it take the dump of a day, if one is due, and a checkpoint.
-    pub(super) fn keep_up(&self, dump: Option<u32>) {
+    /// Has it do this.
+    pub(super) fn give(&self, job: T) {
         self.is_busy.store(true, Ordering::SeqCst);
         // Only a thread that panicked does not take it.
-        self.due.send(dump).unwrap_or_default();
+        self.due.send(job).unwrap_or_default();
     }
 
-    pub(super) fn is_busy(&self) -> bool {
-        self.is_busy.load(Ordering::SeqCst)
+    pub(super) fn is_busy(worker: Option<&Self>) -> bool {
+        worker.is_some_and(|worker| worker.is_busy.load(Ordering::SeqCst))
     }
 
-    /// Whether it ended by itself: it panicked.
-    pub(super) fn has_ended(&self) -> bool {
-        self.thread.is_finished()
+    /// Whether it ended by itself. Another can then take its place.
+    pub(super) fn has_panicked(worker: &mut Option<Self>) -> bool {
+        matches!(worker.take_if(|worker| worker.thread.is_finished()).map(Self::end), Some(Err(_)))
     }
 
     /// Waits until it has done what it was given.
@@ -57,7 +58,7 @@ impl Worker {
 }
 
 #[cfg(test)]
-impl Worker {
+impl<T> Worker<T> {
     /// One with this thread.
     pub(super) fn with(thread: JoinHandle<()>) -> Self {
         Self { due: mpsc::channel().0, is_busy: Arc::default(), thread }
