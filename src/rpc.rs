@@ -10,6 +10,7 @@ mod consents;
 mod convert;
 mod names;
 mod paced;
+mod packed;
 mod records;
 mod retention;
 mod status;
@@ -21,6 +22,7 @@ mod whole;
 pub use caller::{Callers, Peer, Proof, Role};
 pub use connections::{Connection, connections};
 pub use paced::paced_answers;
+pub use packed::{Messages, packed};
 pub use whole::whole_requests;
 
 use std::sync::Arc;

@@ -14,13 +14,15 @@ use tonic::body::Body;
 use tonic::codegen::http::Response;
 use tower::util::MapResponseLayer;
 
+use super::packed::body_of;
+
 /// The longest piece: what is in the transport's hands of a message.
 const PIECE: usize = 128 << 10;
 
 /// Makes every answer leave in pieces.
 #[must_use]
 pub fn paced_answers() -> MapResponseLayer<fn(Response<Body>) -> Response<Body>> {
-    MapResponseLayer::new(|response| response.map(|body| Body::new(Paced { body, rest: Bytes::new() })))
+    MapResponseLayer::new(|response| body_of(response).map(|body| Body::new(Paced { body, rest: Bytes::new() })))
 }
 
 /// A body that leaves in pieces.

@@ -163,6 +163,11 @@ fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
     Status::with_error_details(code, message, details)
 }
 
+/// What an answer ends with that nothing cut short.
+pub(super) fn at_the_end() -> Status {
+    Status::ok("")
+}
+
 fn invalid(field: &str, rule: &str) -> Status {
     let mut details = ErrorDetails::with_error_info("INVALID_FIELD", DOMAIN, HashMap::new());
     details.add_bad_request_violation(field, rule);

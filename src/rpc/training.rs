@@ -1,15 +1,15 @@
 //! `TrainingService`: jobs asked for and approved, snapshots, and the stream of records.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures_util::stream::{self, Stream};
+use futures_util::stream::{self, StreamExt};
+use tokio::task::JoinHandle;
 use tonic::{Request, Response, Status};
 
 use super::caller::{Caller, Role};
 use super::status::Denied;
-use super::{Api, convert, names};
+use super::{Api, Messages, convert, names, packed};
 use crate::domain::ids::JobId;
 use crate::domain::job::{ApproverRole, Job};
 use crate::domain::receipt::SubjectRef;
@@ -22,7 +22,7 @@ use crate::proto::{
     SubmitTrainingJobRequest, SubmitTrainingJobResponse, TrainingJob,
 };
 use crate::vault::error::Error;
-use crate::vault::release::{Iteration, MESSAGE_BYTES, Release};
+use crate::vault::release::{Ahead, Iteration, MESSAGE_BYTES, Release};
 
 /// Who may see any job and make snapshots of it.
 const STAFF: [Role; 3] = [Role::Requester, Role::PrivacyOfficer, Role::ModelOwner];
@@ -30,6 +30,9 @@ const STAFF: [Role; 3] = [Role::Requester, Role::PrivacyOfficer, Role::ModelOwne
 /// holds one, and nobody waits for another's sake: the ranks of a training step may well wait for each other.
 const MESSAGES_BYTES: u64 = 48 << 20;
 const SMALLEST_MESSAGE: u64 = 64 << 10;
+/// What all open streams may hold of sealed bytes that were read ahead, and one at the most. With very many nothing is read ahead.
+const AHEAD_BYTES: u64 = 32 << 20;
+const MOST_AHEAD: u64 = 8 << 20;
 
 /// Counts the streams that are open.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +41,14 @@ pub(super) struct Streams(Arc<AtomicU64>);
 /// A stream that is open.
 #[derive(Debug)]
 struct Open(Streams);
+
+/// A stream that records are fetched through.
+struct Fetch {
+    release: Release,
+    /// What is being read ahead.
+    reading: Option<JoinHandle<Result<Ahead, Status>>>,
+    open: Open,
+}
 
 impl Streams {
     fn open(&self) -> Open {
@@ -49,6 +60,12 @@ impl Streams {
     fn room(&self) -> u64 {
         let share = MESSAGES_BYTES.checked_div(self.0.load(Ordering::SeqCst)).unwrap_or(MESSAGE_BYTES);
         share.clamp(SMALLEST_MESSAGE, MESSAGE_BYTES)
+    }
+
+    /// How many sealed bytes a stream may read ahead.
+    fn ahead(&self) -> u64 {
+        let share = AHEAD_BYTES.checked_div(self.0.load(Ordering::SeqCst)).unwrap_or(MOST_AHEAD);
+        if share < SMALLEST_MESSAGE { 0 } else { share.min(MOST_AHEAD) }
     }
 }
 
@@ -195,7 +212,7 @@ impl TrainingService for Api {
         Ok(Response::new(ListReleasesResponse { releases, next_page_token: listed.next }))
     }
 
-    type FetchRecordsStream = Pin<Box<dyn Stream<Item = Result<FetchRecordsResponse, Status>> + Send>>;
+    type FetchRecordsStream = Messages;
 
     async fn fetch_records(&self, request: Request<FetchRecordsRequest>) -> Result<Response<Self::FetchRecordsStream>, Status> {
         let caller = self.callers.identify(&request)?;
@@ -205,12 +222,12 @@ impl TrainingService for Api {
         let job = self.job_for(&caller, &[], job).await?;
         let iteration = Iteration { job: job.id, snapshot, seed, epoch, rank, world_size, start_position };
         let release = self.run(move |vault| vault.release(&iteration)).await?;
-        let stream = (self.clone(), release, self.streams.open());
-        let messages = stream::try_unfold(stream, |(api, release, open)| async move {
-            let next = api.next_message(release).await?;
-            Ok(next.map(|(message, release)| (message, (api, release, open))))
+        let fetch = Fetch { release, reading: None, open: self.streams.open() };
+        let messages = stream::try_unfold((self.clone(), fetch), |(api, fetch)| async move {
+            let next = api.next_message(fetch).await?;
+            Ok(next.map(|(message, fetch)| (message, (api, fetch))))
         });
-        Ok(Response::new(Box::pin(messages)))
+        Ok(packed(messages.boxed()))
     }
 }
 
@@ -232,9 +249,13 @@ impl Api {
 
     /// The stream's next message, made and handed over when the transport asks for it, which is when the one before has left:
     /// nothing that was decided waits for a slow reader but what is left of one message, and nobody waits for its sake.
-    async fn next_message(&self, mut release: Release) -> Result<Option<(FetchRecordsResponse, Release)>, Status> {
+    async fn next_message(&self, fetch: Fetch) -> Result<Option<(FetchRecordsResponse, Fetch)>, Status> {
+        let Fetch { mut release, mut reading, open } = fetch;
+        if let Some(read) = reading.take_if(|reading| release.has_caught_up() || reading.is_finished()) {
+            release.take_in(read.await.unwrap_or_else(|_| Ok(Ahead::default()))?);
+        }
         let room = self.streams.room();
-        self.run(move |vault| {
+        let next = self.run(move |vault| {
             while let Some(message) = vault.next_message(&mut release, room)? {
                 let mut sent = None;
                 if vault.hand_over(&mut release, message, |message, sequence| sent = Some(convert::message(message, sequence))) {
@@ -242,7 +263,14 @@ impl Api {
                 }
             }
             Ok(None)
-        })
-        .await
+        });
+        let Some((message, release)) = next.await? else { return Ok(None) };
+        if reading.is_none() {
+            reading = release.next_reads(self.streams.ahead()).map(|reads| {
+                let api = self.clone();
+                tokio::spawn(async move { api.run(move |vault| Ok(vault.read_ahead(&reads))).await })
+            });
+        }
+        Ok(Some((message, Fetch { release, reading, open })))
     }
 }

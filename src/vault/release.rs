@@ -6,6 +6,10 @@
 //! 2. What the job thereby receives is accounted for, durably.
 //! 3. The message is handed over, if nothing was withdrawn or expired since step 1; else it is discarded and made again.
 
+mod ahead;
+
+pub use ahead::{Ahead, Reads};
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,6 +33,7 @@ use crate::domain::record::{Part, Record};
 use crate::domain::retention::{Now, hour_of};
 use crate::domain::tenant::Tenant;
 use crate::store::schema;
+use crate::store::volume::SealedBytes;
 
 /// A message is closed when it holds this many bytes of data.
 pub const MESSAGE_BYTES: u64 = 1 << 20;
@@ -56,12 +61,27 @@ pub struct Iteration {
 #[derive(Debug)]
 pub struct Release {
     job: JobId,
-    world_size: u64,
-    order: Order,
-    list: RoaringTreemap,
+    plan: Arc<Plan>,
     cursor: Cursor,
     /// Positions below this are accounted for.
     accounted_upto: u64,
+    ahead: Ahead,
+}
+
+/// What a stream goes through, and in which order.
+#[derive(Debug)]
+struct Plan {
+    categories: Vec<Category>,
+    world_size: u64,
+    order: Order,
+    list: RoaringTreemap,
+}
+
+impl Plan {
+    /// The place of the record at a position; none beyond the last.
+    fn place(&self, position: u64) -> Option<Place> {
+        self.list.select(self.order.index(position)?).map(Place::from_u64)
+    }
 }
 
 /// How far a stream has come: what comes next.
@@ -161,7 +181,8 @@ impl Vault {
         let ahead = rank.saturating_add(world_size).saturating_sub(behind).checked_rem(world_size).unwrap_or(0);
         let cursor = Cursor { position: start_position.saturating_add(ahead), part: 0, offset: 0 };
         let order = Order::new(seed, epoch, list.len());
-        Ok(Release { job: job.id, world_size, order, list, cursor, accounted_upto: 0 })
+        let plan = Arc::new(Plan { categories: job.spec.categories, world_size, order, list });
+        Ok(Release { job: job.id, plan, cursor, accounted_upto: 0, ahead: Ahead::default() })
     }
 
     fn refuse_depleted(&self, list: &RoaringTreemap, now: Now) -> Result<(), Error> {
@@ -191,7 +212,7 @@ impl Vault {
             generation,
             good_until: job.spec.expire_time,
         };
-        while message.bytes < message.room && message.after.position < release.list.len() {
+        while message.bytes < message.room && message.after.position < release.plan.list.len() {
             match self.release_record(&job, release, &mut message, now) {
                 Err(Error::JobQuotaExceeded) if !message.items.is_empty() => break,
                 released => released?,
@@ -214,6 +235,7 @@ impl Vault {
         let handed_over = self.gate.hand_over(generation, still_good, |sequence| send(message, sequence));
         if handed_over {
             release.cursor = after;
+            release.ahead.forget_before(after.position);
         }
         handed_over
     }
@@ -221,8 +243,7 @@ impl Vault {
     /// Adds the record at the message's next position, or as much of it as still fits.
     fn release_record(&self, job: &Job, release: &mut Release, message: &mut Message, now: Now) -> Result<(), Error> {
         let position = message.after.position;
-        let index = release.order.index(position).ok_or(Error::Damaged)?;
-        let place = release.list.select(index).map(Place::from_u64).ok_or(Error::Damaged)?;
+        let place = release.plan.place(position).ok_or(Error::Damaged)?;
         let outcome = match self.permitted(job, place, now)? {
             Err(tombstone) => Err(tombstone),
             Ok(Permitted { record, parts, good_until }) => {
@@ -232,7 +253,7 @@ impl Vault {
                     release.accounted_upto = position.saturating_add(1);
                 }
                 message.good_until = message.good_until.min(good_until);
-                self.add_parts(job, &record, parts, message)?
+                self.add_parts(job, (&record, parts), message, &mut release.ahead)?
             }
         };
         let whole = match outcome {
@@ -245,7 +266,7 @@ impl Vault {
             }
         };
         if whole {
-            message.after = Cursor { position: position.saturating_add(release.world_size), part: 0, offset: 0 };
+            message.after = Cursor { position: position.saturating_add(release.plan.world_size), part: 0, offset: 0 };
         }
         Ok(())
     }
@@ -285,9 +306,9 @@ impl Vault {
     fn add_parts(
         &self,
         job: &Job,
-        record: &Record,
-        permits: Vec<PartPermit>,
+        (record, permits): (&Record, Vec<PartPermit>),
         message: &mut Message,
+        ahead: &mut Ahead,
     ) -> Result<Result<bool, Content>, Error> {
         let Some(leaf) = self.keyring.leaf(record.place) else { return Ok(Err(Content::Gone)) };
         let sealed = Sealed { vault: self, record, leaf };
@@ -306,7 +327,8 @@ impl Vault {
                 Piece::new(part.size, message.after.offset, message.room.saturating_sub(message.bytes))
             };
             let fields = permit.fields();
-            let plaintext = match sealed.open(permit, part, &piece) {
+            let at_hand = if piece.is_whole() { ahead.take(position, part) } else { None };
+            let plaintext = match sealed.open(permit, part, &piece, at_hand) {
                 Err(Error::Damaged) => return Ok(Err(Content::Damaged)),
                 opened => opened?,
             };
@@ -343,10 +365,13 @@ struct Sealed<'a> {
 }
 
 impl Sealed<'_> {
-    /// Opens a piece of a part.
-    fn open(&self, permit: PartPermit, part: &Part, piece: &Piece) -> Result<Plaintext, Error> {
+    /// Opens a piece of a part: of the whole part where that is at hand.
+    fn open(&self, permit: PartPermit, part: &Part, piece: &Piece, mut at_hand: Option<SealedBytes>) -> Result<Plaintext, Error> {
         let Self { vault, record, leaf } = self;
-        let read = |range| Ok(vault.volumes.read_range(record.place, part.number, &part.extents, range)?);
+        let read = |range| match at_hand.take() {
+            Some(sealed) => Ok(sealed),
+            None => Ok(vault.volumes.read_range(record.place, part.number, &part.extents, range)?),
+        };
         let (key, context) = (PartKey::derive(leaf, u16::from(part.number)), part_context(&vault.id, record, part));
         seal::open_part(permit, &key, &context, piece, read)
             .inspect_err(|error| tracing::error!(record = %record.id, part = part.number, %error, "a part does not open"))

@@ -189,3 +189,34 @@ async fn a_message_decided_before_an_expiry_is_made_again_at_it() {
     assert_eq!((told(&again).len(), told(&again).values().flatten().count()), (3, 2));
     assert!(server.vault().hand_over(&mut release, again, |_, _| ()));
 }
+
+#[tokio::test]
+async fn what_was_read_ahead_serves_without_the_disk_and_only_while_it_may() {
+    let server = Server::start().await;
+    let records = upload(&server, 8, 100).await;
+    let list = snapshot_of(&server.client, server.acme.spec(server.clock.now())).await;
+    let mut release = stream(&server, &list);
+    assert!(release.next_reads(0).is_none(), "many streams read nothing ahead");
+    assert!(release.has_caught_up());
+    // Room for three of them: what is sealed of each has 172 bytes.
+    let reads = release.next_reads(3 * 172 + 1).unwrap();
+    release.take_in(server.vault().read_ahead(&reads));
+    assert!(!release.has_caught_up());
+    assert!(release.next_reads(3 * 172).is_none(), "there is enough at hand");
+    let reads = release.next_reads(100 * 172).unwrap();
+    release.take_in(server.vault().read_ahead(&reads));
+    assert!(release.next_reads(100 * 172).is_none(), "there is no more");
+    withdraw(&server, &records[3], PurposeSet::default());
+    for hour in std::fs::read_dir(server.data().join("volumes")).unwrap() {
+        std::fs::File::create(hour.unwrap().path().join("1.vol")).unwrap();
+    }
+    let message = server.vault().next_message(&mut release, MESSAGE_BYTES).unwrap().unwrap();
+    let mut left: Vec<_> = told(&message).into_values().flatten().collect();
+    left.sort_unstable();
+    assert_eq!(left, [0, 1, 2, 4, 5, 6, 7]);
+    assert!(server.vault().hand_over(&mut release, message, |_, _| ()));
+    // By now all of it was opened or dropped: another stream finds the disk as it is.
+    let mut again = stream(&server, &list);
+    let message = server.vault().next_message(&mut again, MESSAGE_BYTES).unwrap().unwrap();
+    assert_eq!(message.items.iter().filter(|item| matches!(item.content, Content::Damaged)).count(), 7);
+}

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service, http};
@@ -23,6 +23,7 @@ use crate::proto::fetch_records_response::item::Content;
 use crate::proto::fetch_records_response::{Chunk, Item};
 use crate::proto::upload_record_request::Message;
 use crate::proto::{Category, FetchRecordsRequest, FetchRecordsResponse, Record, UploadRecordRequest, UploadRecordResponse};
+use crate::rpc::{Messages, packed};
 use crate::store::volume::{Appending, MAX_PAYLOAD, VolumeError, Volumes};
 
 /// A message is closed when it holds this many bytes, as the vault's are.
@@ -179,7 +180,7 @@ impl Call for Fetches {
 
 impl ServerStreamingService<FetchRecordsRequest> for Fetches {
     type Response = FetchRecordsResponse;
-    type ResponseStream = BoxStream<'static, Result<FetchRecordsResponse, Status>>;
+    type ResponseStream = Messages;
     type Future = BoxFuture<Response<Self::ResponseStream>, Status>;
 
     fn call(&mut self, request: Request<FetchRecordsRequest>) -> Self::Future {
@@ -191,6 +192,6 @@ impl ServerStreamingService<FetchRecordsRequest> for Fetches {
             let next = off(move || reader.next_message(cursor)).await?;
             Ok(next.map(|(message, cursor)| (message, (store, cursor))))
         });
-        Box::pin(async move { Ok(Response::new(messages.boxed())) })
+        Box::pin(async move { Ok(packed(messages.boxed())) })
     }
 }

@@ -69,6 +69,12 @@ impl Piece {
         self.chunks.end > self.size / CHUNK_LEN
     }
 
+    /// Whether it is all of the part.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.is_first() && self.is_last()
+    }
+
     /// Whether it begins where the part begins.
     pub(super) fn is_first(&self) -> bool {
         self.chunks.start == 0
