@@ -46,7 +46,16 @@ pub fn open_rw(path: &Path) -> io::Result<File> {
 /// When writing, syncing or reading fails, or other bytes come back.
 pub fn write_and_verify(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     file.write_all_at(bytes, offset)?;
-    file.sync_all()?;
+    sync_and_verify(file, bytes, offset)
+}
+
+/// Syncs `bytes` that were written at `offset`, and the length of the file, and reads them back past the page cache.
+///
+/// # Errors
+/// When syncing or reading fails, or other bytes come back.
+pub fn sync_and_verify(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    // Not the times of the file, which would cost a transaction of the file system's journal.
+    file.sync_data()?;
     rustix::fs::fadvise(file, 0, None, Advice::DontNeed)?;
     let mut back = zeroize::Zeroizing::new(vec![0; bytes.len()]);
     file.read_exact_at(&mut back, offset)?;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use crate::crypto::seal::{self, Plaintext};
@@ -107,7 +108,7 @@ pub struct Tried {
 #[expect(missing_debug_implementations, reason = "holds secrets")]
 pub struct Attack {
     vault: VaultId,
-    trees: BTreeMap<Hour, Vec<Tree>>,
+    trees: BTreeMap<Hour, Vec<Mutex<Tree>>>,
     records: BTreeMap<RecordId, Record>,
     volumes: Volumes,
     tried: Tried,
@@ -151,7 +152,7 @@ impl Attack {
     fn open_part(&self, record: &Record, part: &Part) -> Option<Plaintext> {
         let sealed = self.volumes.read(record.place, part.number, &part.extents).ok()?;
         let context = part_context(&self.vault, record, part);
-        let leaves = self.trees.get(&record.place.hour)?.iter().filter_map(|tree| tree.leaf(record.place.serial));
+        let leaves = self.trees.get(&record.place.hour)?.iter().filter_map(|tree| tree.lock().leaf(record.place.serial));
         let mut keys = leaves.map(|leaf| leaf.derive(&[b"idvault/part/v1", &u16::from(part.number).to_be_bytes()]));
         keys.find_map(|key| seal::open(&key, &context, sealed.as_ref()).ok())
     }
@@ -171,18 +172,23 @@ fn open_heads(archive: &Archive, root_cell: &[u8], vault: &VaultId, tried: &mut 
 }
 
 /// The trees of every hour of these heads, from seeds and from every version of a page that opens.
-fn grow_trees(archive: &Archive, heads: Vec<Head<Secret>>, vault: &VaultId, tried: &mut Tried) -> BTreeMap<Hour, Vec<Tree>> {
+fn grow_trees(
+    archive: &Archive,
+    heads: Vec<Head<Secret>>,
+    vault: &VaultId,
+    tried: &mut Tried,
+) -> BTreeMap<Hour, Vec<Mutex<Tree>>> {
     let pages: Vec<_> = archive.versions().filter(|(path, _)| is_page(path)).map(|(_, page)| page).collect();
     tried.pages = pages.len();
-    let mut trees = BTreeMap::<Hour, Vec<Tree>>::new();
+    let mut trees = BTreeMap::<Hour, Vec<Mutex<Tree>>>::new();
     for (hour, key) in heads.into_iter().flat_map(|head| head.hours) {
         match key {
-            HourKey::Seed(seed) => trees.entry(hour).or_default().push(Tree::from_seed(seed)),
+            HourKey::Seed(seed) => trees.entry(hour).or_default().push(Mutex::new(Tree::from_seed(&seed))),
             HourKey::Page { generation, key } => {
                 let opened = pages.iter().filter_map(|page| format::open_page(page, vault, (hour, generation), &key));
                 let grown = trees.entry(hour).or_default();
                 let before = grown.len();
-                grown.extend(opened);
+                grown.extend(opened.map(Mutex::new));
                 tried.pages_opened = tried.pages_opened.saturating_add(grown.len().saturating_sub(before));
             }
         }

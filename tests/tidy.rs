@@ -69,7 +69,7 @@ const CRATE_OWNERS: &[(&str, &[&str])] = &[
 const OUTSIDE_WORLD: &[&str] = &["std::env", "std::fs", "std::io", "std::net", "std::process", "std::thread"];
 
 /// Types that hold a secret, and what they never are: printable, copyable, comparable in variable time, transparent.
-const SECRETS: &[&str] = &["PartKey", "Plaintext", "Root", "Secret", "Tree"];
+const SECRETS: &[&str] = &["Arena", "PartKey", "Path", "Plaintext", "Root", "Secret", "Tree", "Walk"];
 const NOT_FOR_SECRETS: &[&str] =
     &["Clone", "Copy", "Debug", "Default", "Deref", "DerefMut", "Deserialize", "Display", "Eq", "Hash", "PartialEq", "Serialize"];
 

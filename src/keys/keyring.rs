@@ -7,14 +7,14 @@
 //! The keyring never decides what is forgotten, and never goes on after a failure: what reached the medium is found out at
 //! the next start.
 
+mod folder;
 pub mod format;
 mod state;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -23,9 +23,9 @@ use crate::crypto::secret::Secret;
 use crate::domain::ids::{Hour, Place, Serial, VaultId};
 use crate::files;
 use crate::keys::root::{Custody, Root};
-use crate::keys::tree::Tree;
+use folder::Folder;
 use format::{HEARTBEAT_LEN, Head, HourKey, ServiceKeys};
-use state::State;
+use state::{NODES_IN_MEMORY, State};
 
 /// How many serials a commit sets aside for the run.
 const SERIAL_RESERVE: u64 = 1 << 22;
@@ -98,8 +98,7 @@ pub struct Change<'a> {
 /// The keyring of a running vault.
 #[expect(missing_debug_implementations, reason = "holds secrets")]
 pub struct Keyring {
-    dir: PathBuf,
-    vault: VaultId,
+    folder: Folder,
     state: Mutex<State>,
     /// Signalled when a commit ends: serials and hours that uploads wait for may be there.
     committed: Condvar,
@@ -124,7 +123,7 @@ impl Keyring {
             months: Vec::new(),
             hours: Vec::new(),
         };
-        let keyring = Self::with(dir, vault, custody, State::new(head, BTreeMap::new()));
+        let keyring = Self::with(Folder::new(dir, vault), custody, State::new(head));
         keyring.commit(change, &|_| ())?;
         Ok(keyring)
     }
@@ -133,20 +132,17 @@ impl Keyring {
     ///
     /// No serial can be drawn until the first commit has set some aside, after [`Keyring::mark_used`].
     ///
+    /// No page is read before its hour is asked for. One that is not there is noticed here, a damaged one then.
+    ///
     /// # Errors
-    /// When no head opens, a page is damaged, or the disk or the custody fails.
+    /// When no head opens, a page is missing, or the disk or the custody fails.
     pub fn open(dir: &Path, vault: &VaultId, mut custody: Box<dyn Custody>) -> Result<Self, KeyringError> {
-        let head = custody.roots()?.iter().find_map(|root| read_head(dir, vault, root)).ok_or(KeyringError::NotOpened)?;
+        let folder = Folder::new(dir, vault);
+        let head = custody.roots()?.iter().find_map(|root| folder.read_head(root)).ok_or(KeyringError::NotOpened)?;
         custody.settle(head.generation)?;
-        let mut trees = BTreeMap::new();
-        for (hour, key) in &head.hours {
-            if let Some(tree) = read_page(dir, vault, *hour, key)? {
-                trees.insert(*hour, tree);
-            }
-        }
-        let keyring = Self::with(dir, vault, custody, State::new(head, trees));
-        keyring.remove_stray_pages()?;
-        Ok(keyring)
+        let state = State::new(head);
+        folder.keep_pages(state.pages())?;
+        Ok(Self::with(folder, custody, state))
     }
 
     /// The key that seals ledger rows, read without changing anything.
@@ -154,24 +150,18 @@ impl Keyring {
     /// # Errors
     /// When no head opens, or the custody fails.
     pub fn ledger_key_in(dir: &Path, vault: &VaultId, custody: &dyn Custody) -> Result<Secret, KeyringError> {
-        let head = custody.roots()?.iter().find_map(|root| read_head(dir, vault, root));
+        let head = custody.roots()?.iter().find_map(|root| Folder::new(dir, vault).read_head(root));
         head.map(|head| head.service.ledger).ok_or(KeyringError::NotOpened)
     }
 
-    fn with(dir: &Path, vault: &VaultId, custody: Box<dyn Custody>, state: State) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            vault: vault.clone(),
-            state: Mutex::new(state),
-            committed: Condvar::new(),
-            custody: Mutex::new(custody),
-        }
+    fn with(folder: Folder, custody: Box<dyn Custody>, state: State) -> Self {
+        Self { folder, state: Mutex::new(state), committed: Condvar::new(), custody: Mutex::new(custody) }
     }
 
     /// Draws a serial in `hour` for a new record, with its leaf. Waits while a commit plants or no serial is set aside.
     ///
     /// # Errors
-    /// When the hour has no keys, or the keyring was closed.
+    /// When the hour has no keys or its page is damaged, or the keyring was closed.
     pub fn draw(&self, hour: Hour) -> Result<(Place, Secret), KeyringError> {
         let mut state = self.state.lock();
         loop {
@@ -193,7 +183,7 @@ impl Keyring {
             state.next_serial = state.next_serial.saturating_add(1);
             serial
         };
-        let leaf = state.hours.get(&hour).and_then(|keys| keys.tree.leaf(serial)).ok_or(KeyringError::NoSuchHour)?;
+        let leaf = state.tree(hour, &self.folder)?.and_then(|tree| tree.leaf(serial)).ok_or(KeyringError::NoSuchHour)?;
         Ok((Place { hour, serial }, leaf))
     }
 
@@ -208,15 +198,25 @@ impl Keyring {
     }
 
     /// The leaf of a record, or `None` when it is gone.
-    #[must_use]
-    pub fn leaf(&self, place: Place) -> Option<Secret> {
-        self.state.lock().hours.get(&place.hour)?.tree.leaf(place.serial)
+    ///
+    /// # Errors
+    /// When the page of its hour is damaged or cannot be read.
+    pub fn leaf(&self, place: Place) -> Result<Option<Secret>, KeyringError> {
+        Ok(self.state.lock().tree(place.hour, &self.folder)?.and_then(|tree| tree.leaf(place.serial)))
     }
 
     /// Whether a record's leaf is still there.
+    ///
+    /// # Errors
+    /// As [`Keyring::leaf`].
+    pub fn covers(&self, place: Place) -> Result<bool, KeyringError> {
+        Ok(self.state.lock().tree(place.hour, &self.folder)?.is_some_and(|tree| tree.covers(place.serial)))
+    }
+
+    /// The hours whose trees are in memory, and how many nodes each of them holds.
     #[must_use]
-    pub fn covers(&self, place: Place) -> bool {
-        self.state.lock().hours.get(&place.hour).is_some_and(|keys| keys.tree.covers(place.serial))
+    pub fn in_memory(&self) -> Vec<(Hour, usize)> {
+        self.state.lock().in_memory().collect()
     }
 
     /// Says that records live in this hour, so that no commit gives it a fresh seed.
@@ -293,6 +293,15 @@ impl Keyring {
         self.state.lock().months.get(&month).map(copy)
     }
 
+    /// Removes pages that no head needs any more. Nothing opens them: this makes room, whenever there is time for it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn remove_old_pages(&self) -> Result<(), KeyringError> {
+        let pages = std::mem::take(&mut self.state.lock().old_pages);
+        Ok(pages.into_iter().try_for_each(|page| self.folder.remove_page(page))?)
+    }
+
     /// Refuses all further work, and releases those who wait for serials.
     pub fn close(&self) {
         self.state.lock().closed = true;
@@ -319,25 +328,20 @@ impl Keyring {
         }
         let root = Root::fresh(state.generation.saturating_add(1))?;
         let serial_limit = state.next_serial.saturating_add(SERIAL_RESERVE);
-        let forgotten = state.forget(change, root.generation)?;
+        let forgotten = state.forget(change, root.generation, &self.folder)?;
         state.plant(change)?;
         state.planting = true;
         let mut pages = Vec::new();
         for (hour, tree, key) in forgotten.serials.keys().filter_map(|hour| state.page_of(*hour)) {
-            let page = format::seal_page(tree, &self.vault, (hour, root.generation), key)?;
-            pages.push((page_path(&self.dir, hour, root.generation), page));
+            pages.push((hour, format::seal_page(tree, self.folder.vault(), (hour, root.generation), key)?));
         }
         let head = state.head(root.generation, serial_limit, change)?;
-        let slot = format::seal_head(&head, &self.vault, &root.secret)?.ok_or(KeyringError::HeadTooLarge)?;
+        let slot = format::seal_head(&head, self.folder.vault(), &root.secret)?.ok_or(KeyringError::HeadTooLarge)?;
         drop(head);
         drop(state);
 
         // 2. New pages and the new head, sealed under the new root, are on the medium and open from there.
-        for (path, page) in &pages {
-            files::write_and_verify(&files::open_rw(path)?, page, 0)?;
-        }
-        files::write_and_verify(&files::open_rw(&head_path(&self.dir, root.generation))?, &slot, 0)?;
-        File::open(&self.dir)?.sync_all()?;
+        self.folder.write(root.generation, &pages, &slot)?;
         self.verify(&root, &forgotten.serials, change.over)?;
         reached(Step::Written);
 
@@ -353,11 +357,10 @@ impl Keyring {
         state.ledger_sequence = change.ledger_sequence;
         state.heartbeat = change.heartbeat;
         state.planting = false;
+        state.old_pages.extend(forgotten.pages);
+        state.let_go(NODES_IN_MEMORY);
         drop(state);
         self.committed.notify_all();
-        for (hour, generation) in forgotten.pages {
-            fs::remove_file(page_path(&self.dir, hour, generation))?;
-        }
         Ok(root.generation)
     }
 
@@ -368,28 +371,17 @@ impl Keyring {
         forgotten: &BTreeMap<Hour, Vec<RangeInclusive<Serial>>>,
         over: Hour,
     ) -> Result<(), KeyringError> {
-        let head = read_head(&self.dir, &self.vault, root).ok_or(KeyringError::NotOpened)?;
+        let head = self.folder.read_head(root).ok_or(KeyringError::NotOpened)?;
         for (hour, key) in &head.hours {
             if *hour <= over {
                 return Err(KeyringError::NotForgotten);
             }
             if let Some(serials) = forgotten.get(hour) {
-                let tree = read_page(&self.dir, &self.vault, *hour, key)?.ok_or(KeyringError::NotForgotten)?;
+                let HourKey::Page { generation, key } = key else { return Err(KeyringError::NotForgotten) };
+                let tree = self.folder.read_page(*hour, *generation, key)?;
                 if serials.iter().any(|serials| tree.covers_any(serials)) {
                     return Err(KeyringError::NotForgotten);
                 }
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes pages that the head does not name: of commits that did not happen, or that a crash left behind.
-    fn remove_stray_pages(&self) -> Result<(), KeyringError> {
-        let named: Vec<_> = self.state.lock().pages().map(|(hour, generation)| page_path(&self.dir, hour, generation)).collect();
-        for entry in fs::read_dir(&self.dir)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "page") && !named.contains(&path) {
-                fs::remove_file(path)?;
             }
         }
         Ok(())
@@ -400,23 +392,6 @@ fn copy(secret: &Secret) -> Secret {
     Secret::build(|bytes| bytes.copy_from_slice(secret.expose()))
 }
 
-fn head_path(dir: &Path, generation: u64) -> PathBuf {
-    dir.join(format!("head.{}", generation & 1))
-}
-
-fn page_path(dir: &Path, hour: Hour, generation: u64) -> PathBuf {
-    dir.join(format!("{hour}-{generation}.page"))
-}
-
-/// The head of this root's generation, if it is there and opens.
-fn read_head(dir: &Path, vault: &VaultId, root: &Root) -> Option<Head<Secret>> {
-    let slot = fs::read(head_path(dir, root.generation)).ok()?;
-    format::open_head(&slot, vault, &root.secret).filter(|head| head.generation == root.generation)
-}
-
-/// The tree of an hour's page, or `None` where the hour has none.
-fn read_page(dir: &Path, vault: &VaultId, hour: Hour, key: &HourKey<Secret>) -> Result<Option<Tree>, KeyringError> {
-    let HourKey::Page { generation, key } = key else { return Ok(None) };
-    let sealed = fs::read(page_path(dir, hour, *generation))?;
-    format::open_page(&sealed, vault, (hour, *generation), key).map(Some).ok_or(KeyringError::PageDamaged(hour))
-}
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
+mod tests;

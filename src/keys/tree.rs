@@ -6,13 +6,23 @@
 //! puncture serials is to keep, instead of the nodes above them, the least set of nodes that covers all others. Neither a
 //! punctured leaf nor a node above one is ever held afterwards, nor can it be computed from what is.
 
+mod arena;
+mod path;
+mod walk;
+
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use sha2::{Digest, Sha256};
-
 use crate::crypto::secret::Secret;
 use crate::domain::ids::Serial;
+use arena::{Arena, Slot};
+use path::Path;
+use walk::Walk;
+
+/// Bytes of a node.
+pub const NODE_LEN: usize = 32;
+/// How many levels of nodes are below the seed.
+const DEPTH: usize = 40;
 
 /// Why nodes are not the frontier of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -28,69 +38,82 @@ pub enum FrontierError {
 /// The key tree of one hour.
 #[expect(missing_debug_implementations, reason = "secrets are never printed")]
 pub struct Tree {
-    /// The frontier by the first serial below each node. No two nodes cover the same serial.
-    nodes: BTreeMap<u64, Node>,
+    /// All nodes of the frontier.
+    arena: Arena,
+    /// Where they stand, by the first serial below each. No two nodes cover the same serial.
+    frontier: BTreeMap<u64, Node>,
+    /// What was derived last. Gone when the frontier changes, so it never has a node above a punctured leaf.
+    path: Option<Path>,
 }
 
 /// A node that is `height` levels above the leaves.
 struct Node {
     height: u32,
-    secret: Secret,
+    slot: Slot,
 }
 
 impl Tree {
     /// The whole tree under a seed.
     #[must_use]
-    pub fn from_seed(seed: Secret) -> Self {
-        Self { nodes: BTreeMap::from([(0, Node { height: Serial::BITS, secret: seed })]) }
+    pub fn from_seed(seed: &Secret) -> Self {
+        let mut arena = Arena::new();
+        let slot = arena.put(|node| *node = *seed.expose());
+        Self { arena, frontier: BTreeMap::from([(0, Node { height: Serial::BITS, slot })]), path: None }
     }
 
     /// The tree that has this frontier, given as in [`Tree::frontier`] but in any order.
     ///
     /// # Errors
     /// When a node is outside the tree or covers what another covers.
-    pub fn from_frontier(frontier: Vec<(u64, u32, Secret)>) -> Result<Self, FrontierError> {
-        let mut nodes = BTreeMap::new();
-        for (prefix, depth, secret) in frontier {
+    pub fn from_frontier<'a>(nodes: impl IntoIterator<Item = (u64, u32, &'a [u8; NODE_LEN])>) -> Result<Self, FrontierError> {
+        let (mut arena, mut frontier) = (Arena::new(), Vec::new());
+        for (prefix, depth, secret) in nodes {
             let height = Serial::BITS.checked_sub(depth).ok_or(FrontierError::OutOfRange)?;
             if prefix.unbounded_shr(depth) != 0 {
                 return Err(FrontierError::OutOfRange);
             }
-            if nodes.insert(prefix.unbounded_shl(height), Node { height, secret }).is_some() {
-                return Err(FrontierError::Overlap);
-            }
+            frontier.push((prefix.unbounded_shl(height), Node { height, slot: arena.put(|node| *node = *secret) }));
         }
-        let mut neighbours = nodes.iter().zip(nodes.keys().skip(1));
-        if neighbours.any(|((first, node), next)| node.last(*first) >= *next) {
+        frontier.sort_unstable_by_key(|(first, _)| *first);
+        let mut neighbours = frontier.iter().zip(frontier.iter().skip(1));
+        if neighbours.any(|((first, node), (next, _))| node.last(*first) >= *next) {
             return Err(FrontierError::Overlap);
         }
-        Ok(Self { nodes })
+        Ok(Self { arena, frontier: frontier.into_iter().collect(), path: None })
     }
 
     /// The nodes that cover all serials but the punctured ones, sorted by the first serial below each: the prefix of its
     /// serials, how many bits that has, and its secret.
-    pub fn frontier(&self) -> impl Iterator<Item = (u64, u32, &Secret)> {
-        self.nodes
-            .iter()
-            .map(|(first, node)| (first.unbounded_shr(node.height), Serial::BITS.saturating_sub(node.height), &node.secret))
+    pub fn frontier(&self) -> impl Iterator<Item = (u64, u32, &[u8; NODE_LEN])> {
+        self.frontier.iter().filter_map(|(first, node)| {
+            let secret = self.arena.get(&node.slot)?;
+            Some((first.unbounded_shr(node.height), Serial::BITS.saturating_sub(node.height), secret))
+        })
     }
 
     /// How many nodes the frontier has.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.frontier.len()
     }
 
     /// Whether every serial is punctured.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.frontier.is_empty()
+    }
+
+    /// How many nodes are held: the frontier and what is kept of the way to the last leaf.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.arena.len().saturating_add(if self.path.is_some() { Path::LEN } else { 0 })
     }
 
     /// The seed, while nothing is punctured.
     #[must_use]
-    pub fn seed(&self) -> Option<&Secret> {
-        self.nodes.values().find(|node| node.height == Serial::BITS).map(|node| &node.secret)
+    pub fn seed(&self) -> Option<&[u8; NODE_LEN]> {
+        let (_, node) = self.frontier.first_key_value().filter(|(_, node)| node.height == Serial::BITS)?;
+        self.arena.get(&node.slot)
     }
 
     /// Whether `serial` is not punctured.
@@ -103,19 +126,16 @@ impl Tree {
     #[must_use]
     pub fn covers_any(&self, serials: &RangeInclusive<Serial>) -> bool {
         let (from, to) = (serials.start().number(), serials.end().number());
-        from <= to && self.nodes.range(..=to).next_back().is_some_and(|(first, node)| from <= node.last(*first))
+        from <= to && self.frontier.range(..=to).next_back().is_some_and(|(first, node)| from <= node.last(*first))
     }
 
-    /// The secret of `serial`, unless it is punctured.
+    /// The secret of `serial`, unless it is punctured. Serials in a row cost two steps each.
     #[must_use]
-    pub fn leaf(&self, serial: Serial) -> Option<Secret> {
+    pub fn leaf(&mut self, serial: Serial) -> Option<Secret> {
         let node = self.above(serial.number())?;
-        Some(Secret::build(|secret| {
-            *secret = *node.secret.expose();
-            for level in (0..node.height).rev() {
-                descend(secret, serial.number() & 1_u64.unbounded_shl(level) != 0);
-            }
-        }))
+        let (height, secret) = (node.height, self.arena.get(&node.slot)?);
+        let walk = self.path.get_or_insert_with(Path::new).walk_to(serial.number(), height, secret);
+        Some(Secret::build(|leaf| walk.write(leaf)))
     }
 
     /// Forgets the secrets of `serials`: no later call gives one of them.
@@ -123,9 +143,10 @@ impl Tree {
         if serials.is_empty() {
             return;
         }
+        self.path = None;
         let gone = serials.start().number()..=serials.end().number();
-        let from = self.nodes.range(..=gone.start()).next_back().map_or(*gone.start(), |(first, _)| *first);
-        let touched: Vec<_> = self.nodes.extract_if(from..=*gone.end(), |_, _| true).collect();
+        let from = self.frontier.range(..=gone.start()).next_back().map_or(*gone.start(), |(first, _)| *first);
+        let touched: Vec<_> = self.frontier.extract_if(from..=*gone.end(), |_, _| true).collect();
         for (first, node) in touched {
             self.keep(first, node, &gone);
         }
@@ -133,25 +154,33 @@ impl Tree {
 
     /// The node at or above the leaf of `serial`.
     fn above(&self, serial: u64) -> Option<&Node> {
-        self.nodes.range(..=serial).next_back().filter(|(first, node)| serial <= node.last(**first)).map(|(_, node)| node)
+        self.frontier.range(..=serial).next_back().filter(|(first, node)| serial <= node.last(**first)).map(|(_, node)| node)
     }
 
     /// Takes in what `node` covers outside `gone`: the node, nothing of it, or what its children cover.
     fn keep(&mut self, first: u64, node: Node, gone: &RangeInclusive<u64>) {
         let last = node.last(first);
         if last < *gone.start() || *gone.end() < first {
-            self.nodes.insert(first, node);
-        } else if first < *gone.start() || *gone.end() < last {
+            self.frontier.insert(first, node);
+            return;
+        }
+        if first < *gone.start() || *gone.end() < last {
             // INVARIANT (a leaf is inside or outside): only a node with leaves on both sides gets here, so it has children.
             let height = node.height.saturating_sub(1);
             for (bit, first) in [(false, first), (true, first | 1_u64.unbounded_shl(height))] {
-                let secret = Secret::build(|secret| {
-                    *secret = *node.secret.expose();
-                    descend(secret, bit);
-                });
-                self.keep(first, Node { height, secret }, gone);
+                if let Some(slot) = self.child(&node.slot, bit) {
+                    self.keep(first, Node { height, slot }, gone);
+                }
             }
         }
+        self.arena.wipe(node.slot);
+    }
+
+    /// A child of the node in a slot.
+    fn child(&mut self, parent: &Slot, bit: bool) -> Option<Slot> {
+        let mut walk = Walk::at(self.arena.get(parent)?);
+        walk.down(bit);
+        Some(self.arena.put(|node| walk.write(node)))
     }
 }
 
@@ -162,19 +191,11 @@ impl Node {
     }
 }
 
-/// Turns a node into its child, in place.
-fn descend(node: &mut [u8; 32], bit: bool) {
-    let mut hash = Sha256::new();
-    hash.update(b"idvault/keytree/v1");
-    hash.update([u8::from(bit)]);
-    hash.update(node.as_slice());
-    hash.finalize_into(node.into());
-}
-
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod tests {
     use proptest::prelude::*;
+    use sha2::{Digest, Sha256};
 
     use super::*;
 
@@ -187,19 +208,28 @@ mod tests {
     }
 
     fn punctured(ranges: &[(u64, u64)]) -> Tree {
-        let mut tree = Tree::from_seed(seed());
+        let mut tree = Tree::from_seed(&seed());
         for (first, last) in ranges {
             tree.puncture(serial(*first)..=serial(*last));
         }
         tree
     }
 
-    fn leaf(tree: &Tree, number: u64) -> Option<[u8; 32]> {
+    fn leaf(tree: &mut Tree, number: u64) -> Option<[u8; 32]> {
         tree.leaf(serial(number)).map(|leaf| *leaf.expose())
     }
 
     fn nodes(tree: &Tree) -> Vec<(u64, u32, [u8; 32])> {
-        tree.frontier().map(|(prefix, depth, secret)| (prefix, depth, *secret.expose())).collect()
+        tree.frontier().map(|(prefix, depth, secret)| (prefix, depth, *secret)).collect()
+    }
+
+    /// The leaf by its definition, from the seed down.
+    fn plain_leaf(number: u64) -> [u8; 32] {
+        let child = |node: [u8; 32], level: u32| {
+            let bit = u8::from(number >> level & 1 == 1);
+            Sha256::new().chain_update(b"idvault/keytree/v1").chain_update([bit]).chain_update(node).finalize().into()
+        };
+        (0..40).rev().fold([7; 32], child)
     }
 
     /// The least cover of what `gone` leaves, by definition: the highest nodes with nothing of `gone` below them.
@@ -230,14 +260,29 @@ mod tests {
     proptest! {
         #[test]
         fn punctured_serials_and_no_others_are_gone(ranges in ranges(), probes in prop::collection::vec(serials(), 20)) {
-            let (whole, tree) = (Tree::from_seed(seed()), punctured(&ranges));
+            let (mut whole, mut tree) = (Tree::from_seed(&seed()), punctured(&ranges));
             let beside = |(first, last): &(u64, u64)| [first.saturating_sub(1), *first, *last, (last + 1).min(Serial::MAX.number())];
             for probe in probes.iter().copied().chain(ranges.iter().flat_map(beside)) {
                 let gone = ranges.iter().any(|(first, last)| (*first..=*last).contains(&probe));
                 prop_assert_eq!(tree.covers(serial(probe)), !gone);
-                prop_assert_eq!(leaf(&tree, probe), leaf(&whole, probe).filter(|_| !gone));
+                prop_assert_eq!(leaf(&mut tree, probe), leaf(&mut whole, probe).filter(|_| !gone));
                 let last = (probe + 5).min(Serial::MAX.number());
                 prop_assert_eq!(tree.covers_any(&(serial(probe)..=serial(last))), (probe..=last).any(|one| tree.covers(serial(one))));
+            }
+        }
+
+        #[test]
+        fn leaves_are_those_of_a_plain_tree_in_whatever_order_they_are_asked_for(
+            steps in prop::collection::vec((0_u8..5, serials()), 1..60),
+        ) {
+            let (mut tree, mut gone) = (Tree::from_seed(&seed()), Vec::new());
+            for (what, number) in steps {
+                if what == 0 {
+                    tree.puncture(serial(number)..=serial(number));
+                    gone.push((number, number));
+                }
+                prop_assert_eq!(leaf(&mut tree, number), Some(plain_leaf(number)).filter(|_| !gone.contains(&(number, number))));
+                prop_assert_eq!(tree.arena.len(), least_cover(&gone, 0, 0).len());
             }
         }
 
@@ -260,8 +305,7 @@ mod tests {
         #[test]
         fn a_tree_comes_back_from_its_frontier(ranges in ranges()) {
             let tree = punctured(&ranges);
-            let copy = |(prefix, depth, secret): (u64, u32, &Secret)| (prefix, depth, Secret::build(|copy| *copy = *secret.expose()));
-            let mut frontier: Vec<_> = tree.frontier().map(copy).collect();
+            let mut frontier: Vec<_> = tree.frontier().collect();
             frontier.reverse();
             let again = Tree::from_frontier(frontier).ok().unwrap();
             prop_assert_eq!(nodes(&again), nodes(&tree));
@@ -271,8 +315,7 @@ mod tests {
     #[test]
     fn what_is_no_frontier_is_refused() {
         let refused = |places: &[(u64, u32)]| {
-            let nodes = places.iter().map(|(prefix, depth)| (*prefix, *depth, seed())).collect();
-            Tree::from_frontier(nodes).err()
+            Tree::from_frontier(places.iter().map(|(prefix, depth)| (*prefix, *depth, &[7; NODE_LEN]))).err()
         };
         assert_eq!(refused(&[]), None);
         assert_eq!(refused(&[(1, 1), (0, 2)]), None);
@@ -287,10 +330,33 @@ mod tests {
 
     #[test]
     fn no_serials_puncture_nothing_and_all_everything() {
-        let mut tree = Tree::from_seed(seed());
+        let mut tree = Tree::from_seed(&seed());
         tree.puncture(serial(5)..=serial(4));
-        assert_eq!(tree.seed().unwrap().expose(), seed().expose());
+        assert_eq!(tree.seed().unwrap(), seed().expose());
         tree.puncture(serial(0)..=Serial::MAX);
         assert!(tree.is_empty() && tree.seed().is_none() && !tree.covers(serial(0)));
+    }
+
+    #[test]
+    fn a_way_that_is_kept_never_leads_over_what_was_punctured() {
+        let mut tree = Tree::from_seed(&seed());
+        let mut above: Vec<[u8; NODE_LEN]> = Vec::new();
+        let mut walk = Walk::at(seed().expose());
+        for level in (0..Serial::BITS).rev() {
+            walk.down(77_u64 >> level & 1 != 0);
+            let mut node = [0; NODE_LEN];
+            walk.write(&mut node);
+            above.push(node);
+        }
+        tree.leaf(serial(77)).unwrap();
+        let kept = |tree: &Tree, node: &[u8; NODE_LEN]| tree.path.as_ref().is_some_and(|path| path.has(node));
+        assert!(above.iter().all(|node| kept(&tree, node)), "the way to the leaf is not kept");
+        tree.puncture(serial(77)..=serial(77));
+        // Again with a neighbour: of the nodes that are kept then none may be above the leaf that has gone.
+        tree.leaf(serial(76)).unwrap();
+        assert!(above.iter().all(|node| !kept(&tree, node)), "a node above a punctured leaf is still kept");
+        let held: Vec<_> = tree.frontier().map(|(_, _, node)| *node).collect();
+        assert!(above.iter().all(|node| !held.contains(node)));
+        assert!(leaf(&mut tree, 77).is_none());
     }
 }

@@ -310,7 +310,7 @@ impl Vault {
         message: &mut Message,
         ahead: &mut Ahead,
     ) -> Result<Result<bool, Content>, Error> {
-        let Some(leaf) = self.keyring.leaf(record.place) else { return Ok(Err(Content::Gone)) };
+        let Some(leaf) = self.keyring.leaf(record.place)? else { return Ok(Err(Content::Gone)) };
         let sealed = Sealed { vault: self, record, leaf };
         let token = Some(self.book.tag("token", &[job.id.0.as_bytes(), record.id.0.as_bytes()]).0);
         let (position, count) = (message.after.position, permits.len());

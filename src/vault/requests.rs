@@ -66,7 +66,7 @@ impl Vault {
         let mac = if place.to_u64() == 0 {
             self.request_mac(request)
         } else {
-            record_mac(&self.keyring.leaf(place).ok_or(Error::RecordGone)?, request)
+            record_mac(&self.keyring.leaf(place)?.ok_or(Error::RecordGone)?, request)
         };
         if bool::from(mac.ct_eq(row.mac())) { row.made().map(Some) } else { Err(Error::RequestIdReused) }
     }

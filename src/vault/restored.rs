@@ -174,7 +174,7 @@ impl Vault {
         let mut dead = Vec::new();
         for key in self.book.keys(&schema::places()) {
             let place: Place = schema::place_in(&key?).ok_or(Error::Damaged)?;
-            if !self.keyring.covers(place) {
+            if !self.keyring.covers(place)? {
                 dead.push(place);
             }
         }

@@ -108,8 +108,8 @@ impl Vault {
         Ok(Destruction { record_count, last_release_sequence })
     }
 
-    /// Does what time asks for: an hour that is due is forgotten, unused hours get fresh seeds, serials are set aside, the
-    /// clock is saved. To be called often; most calls do nothing.
+    /// Does what time asks for: an hour that is due is forgotten, unused hours get fresh seeds, serials are set aside, old
+    /// pages are removed, the clock is saved. To be called often; most calls do nothing.
     ///
     /// # Errors
     /// When something fails; the vault must then stop.
@@ -120,6 +120,7 @@ impl Vault {
         if self.keyring.runs_low() {
             self.shred(&[])?;
         }
+        self.keyring.remove_old_pages()?;
         let day = hour_of(self.clock.times().lo).number() / 24;
         self.book.keep(day)?;
         self.save_heartbeat()

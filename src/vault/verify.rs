@@ -118,7 +118,11 @@ impl Shelf<'_> {
 
     /// Why a part does not open, if it does not.
     fn damage_of(&self, record: &Record, part: &Part) -> Option<String> {
-        let Some(leaf) = self.keyring.leaf(record.place) else { return Some("its key is gone".to_owned()) };
+        let leaf = match self.keyring.leaf(record.place) {
+            Ok(Some(leaf)) => leaf,
+            Ok(None) => return Some("its key is gone".to_owned()),
+            Err(error) => return Some(error.to_string()),
+        };
         let (key, context) = (PartKey::derive(&leaf, u16::from(part.number)), part_context(self.id, record, part));
         match self.volumes.read(record.place, part.number, &part.extents) {
             Ok(sealed) => seal::check(&key, &context, sealed.as_ref()).err().map(|error| error.to_string()),

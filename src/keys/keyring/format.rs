@@ -4,15 +4,13 @@
 //! head, zeros. The head is sealed under its root and a page under the key that its head holds for it, both with the
 //! function that seals parts, so that a wrong key fails on the commitment. `docs/format.md` has the byte tables.
 
-use std::borrow::Borrow;
-
 use zeroize::Zeroizing;
 
 use crate::crypto::random::RandomError;
 use crate::crypto::seal::{self, Salt};
 use crate::crypto::secret::Secret;
 use crate::domain::ids::{Hour, VaultId};
-use crate::keys::tree::Tree;
+use crate::keys::tree::{NODE_LEN, Tree};
 
 /// The bytes of a head slot.
 pub const HEAD_SLOT_LEN: usize = 64 << 10;
@@ -27,8 +25,10 @@ const PAGE_VERSION: u8 = 1;
 const SEED: u8 = 0;
 const PAGE: u8 = 1;
 const SECRET_LEN: usize = 32;
+/// Bytes of a node in a page: prefix, depth, secret.
+const ENTRY_LEN: usize = 8 + 1 + NODE_LEN;
 
-/// What a head holds. `S` is a secret: borrowed to be written, owned once read.
+/// What a head holds. `S` is a secret: its bytes, borrowed, to be written; a [`Secret`] once read.
 #[expect(missing_debug_implementations, reason = "holds secrets")]
 pub struct Head<S> {
     /// Which head this is; rises with every commit.
@@ -76,7 +76,7 @@ pub enum HourKey<S> {
 ///
 /// # Errors
 /// When the system gives no random bytes.
-pub fn seal_head<S: Borrow<Secret>>(head: &Head<S>, vault: &VaultId, root: &Secret) -> Result<Option<Vec<u8>>, RandomError> {
+pub fn seal_head(head: &Head<&[u8; 32]>, vault: &VaultId, root: &Secret) -> Result<Option<Vec<u8>>, RandomError> {
     let sealed = seal::seal(root, &Salt::random()?, &head_context(vault, head.generation), &encode_head(head));
     let mut slot = Vec::with_capacity(HEAD_SLOT_LEN);
     slot.extend_from_slice(&MAGIC);
@@ -106,13 +106,12 @@ pub fn open_head(slot: &[u8], vault: &VaultId, root: &Secret) -> Option<Head<Sec
 /// # Errors
 /// When the system gives no random bytes.
 pub fn seal_page(tree: &Tree, vault: &VaultId, page: (Hour, u64), key: &Secret) -> Result<Vec<u8>, RandomError> {
-    const NODE_LEN: usize = 8 + 1 + SECRET_LEN;
-    let mut plaintext = Zeroizing::new(Vec::with_capacity(tree.len().saturating_mul(NODE_LEN).saturating_add(1)));
+    let mut plaintext = Zeroizing::new(Vec::with_capacity(tree.len().saturating_mul(ENTRY_LEN).saturating_add(1)));
     plaintext.push(PAGE_VERSION);
     for (prefix, depth, node) in tree.frontier() {
         plaintext.extend_from_slice(&prefix.to_be_bytes());
         plaintext.push(u8::try_from(depth).unwrap_or(u8::MAX));
-        plaintext.extend_from_slice(node.expose());
+        plaintext.extend_from_slice(node);
     }
     Ok(seal::seal(key, &Salt::random()?, &page_context(vault, page), &plaintext))
 }
@@ -121,13 +120,16 @@ pub fn seal_page(tree: &Tree, vault: &VaultId, page: (Hour, u64), key: &Secret) 
 #[must_use]
 pub fn open_page(sealed: &[u8], vault: &VaultId, page: (Hour, u64), key: &Secret) -> Option<Tree> {
     let plaintext = seal::open(key, &page_context(vault, page), sealed).ok()?;
-    let mut reader = Reader(plaintext.expose());
-    reader.version().filter(|version| *version == PAGE_VERSION)?;
-    let mut nodes = Vec::new();
-    while !reader.0.is_empty() {
-        nodes.push((u64::from_be_bytes(reader.array()?), u32::from(u8::from_be_bytes(reader.array()?)), reader.secret()?));
-    }
-    Tree::from_frontier(nodes).ok()
+    let (version, entries) = plaintext.expose().split_first()?;
+    let nodes: Vec<_> = entries.chunks(ENTRY_LEN).map(node_in).collect::<Option<_>>()?;
+    Tree::from_frontier(nodes).ok().filter(|_| *version == PAGE_VERSION)
+}
+
+/// A node of a page.
+fn node_in(entry: &[u8]) -> Option<(u64, u32, &[u8; NODE_LEN])> {
+    let (prefix, rest) = entry.split_first_chunk()?;
+    let (depth, node) = rest.split_first()?;
+    Some((u64::from_be_bytes(*prefix), u32::from(*depth), node.try_into().ok()?))
 }
 
 fn head_context(vault: &VaultId, generation: u64) -> Vec<u8> {
@@ -138,7 +140,7 @@ fn page_context(vault: &VaultId, (hour, generation): (Hour, u64)) -> Vec<u8> {
     [&b"idvault/keyring-page/v1"[..], &hour.number().to_be_bytes(), &generation.to_be_bytes(), vault.as_str().as_bytes()].concat()
 }
 
-fn encode_head<S: Borrow<Secret>>(head: &Head<S>) -> Zeroizing<Vec<u8>> {
+fn encode_head(head: &Head<&[u8; 32]>) -> Zeroizing<Vec<u8>> {
     // Reserved whole, so that no growing leaves a copy of secrets behind.
     let mut out = Zeroizing::new(Vec::with_capacity(HEAD_SLOT_LEN.saturating_mul(2)));
     out.push(HEAD_VERSION);
@@ -146,24 +148,24 @@ fn encode_head<S: Borrow<Secret>>(head: &Head<S>) -> Zeroizing<Vec<u8>> {
     out.extend_from_slice(&head.ledger_sequence.to_be_bytes());
     out.extend_from_slice(&head.heartbeat);
     for key in [&head.service.index, &head.service.ledger, &head.service.clock] {
-        out.extend_from_slice(key.borrow().expose());
+        out.extend_from_slice(*key);
     }
     out.extend_from_slice(&u16::try_from(head.months.len()).unwrap_or(u16::MAX).to_be_bytes());
     for (month, key) in &head.months {
         out.extend_from_slice(&month.to_be_bytes());
-        out.extend_from_slice(key.borrow().expose());
+        out.extend_from_slice(*key);
     }
     for (hour, key) in &head.hours {
         out.extend_from_slice(&hour.number().to_be_bytes());
         match key {
             HourKey::Seed(seed) => {
                 out.push(SEED);
-                out.extend_from_slice(seed.borrow().expose());
+                out.extend_from_slice(*seed);
             }
             HourKey::Page { generation, key } => {
                 out.push(PAGE);
                 out.extend_from_slice(&generation.to_be_bytes());
-                out.extend_from_slice(key.borrow().expose());
+                out.extend_from_slice(*key);
             }
         }
     }
@@ -239,14 +241,32 @@ mod tests {
         }
     }
 
+    fn exposed(head: &Head<Secret>) -> Head<&[u8; 32]> {
+        let Head { generation, serial_limit, ledger_sequence, heartbeat, .. } = *head;
+        let ServiceKeys { index, ledger, clock } = &head.service;
+        let hours = head.hours.iter().map(|(hour, key)| match key {
+            HourKey::Seed(seed) => (*hour, HourKey::Seed(seed.expose())),
+            HourKey::Page { generation, key } => (*hour, HourKey::Page { generation: *generation, key: key.expose() }),
+        });
+        Head {
+            service: ServiceKeys { index: index.expose(), ledger: ledger.expose(), clock: clock.expose() },
+            months: head.months.iter().map(|(month, key)| (*month, key.expose())).collect(),
+            hours: hours.collect(),
+            generation,
+            serial_limit,
+            ledger_sequence,
+            heartbeat,
+        }
+    }
+
     #[test]
     fn a_head_opens_as_itself_only() {
         let (vault, other): (VaultId, VaultId) = ("hk-1".parse().unwrap(), "hk-2".parse().unwrap());
         let (root, wrong) = (Secret::random().unwrap(), Secret::random().unwrap());
         let head = head(9, 724);
-        let slot = seal_head(&head, &vault, &root).unwrap().unwrap();
+        let slot = seal_head(&exposed(&head), &vault, &root).unwrap().unwrap();
         let opened = open_head(&slot, &vault, &root).unwrap();
-        assert_eq!(*encode_head(&opened), *encode_head(&head));
+        assert_eq!(*encode_head(&exposed(&opened)), *encode_head(&exposed(&head)));
         assert_eq!(opened.generation, 9);
         assert!(open_head(&slot, &vault, &wrong).is_none());
         assert!(open_head(&slot, &other, &root).is_none());
@@ -258,19 +278,19 @@ mod tests {
     #[test]
     fn a_head_of_the_first_version_opens_and_no_later_one() {
         let head = head(9, 3);
-        let encoded = encode_head(&head);
+        let encoded = encode_head(&exposed(&head));
         let (front, back) = encoded.split_at(9);
         let first = [&[FIRST_HEAD_VERSION], &front[1..], &back[8..]].concat();
         let opened = decode_head(9, &first).unwrap();
         assert_eq!((opened.serial_limit, opened.ledger_sequence), (77, 0));
-        assert_eq!(*encode_head(&Head { ledger_sequence: 88, ..opened }), *encoded);
+        assert_eq!(*encode_head(&exposed(&Head { ledger_sequence: 88, ..opened })), *encoded);
         assert!(decode_head(9, &[&[HEAD_VERSION + 1], &encoded[1..]].concat()).is_none());
     }
 
     #[test]
     fn a_head_that_does_not_fit_is_refused() {
         let root = Secret::random().unwrap();
-        assert!(seal_head(&head(1, 3000), &"hk-1".parse().unwrap(), &root).unwrap().is_none());
+        assert!(seal_head(&exposed(&head(1, 3000)), &"hk-1".parse().unwrap(), &root).unwrap().is_none());
     }
 
     #[test]
@@ -278,10 +298,10 @@ mod tests {
         let vault: VaultId = "hk-1".parse().unwrap();
         let (key, hour) = (Secret::random().unwrap(), Hour::new(5).unwrap());
         let (gone, alive) = (Serial::new(7).unwrap(), Serial::new(8).unwrap());
-        let mut tree = Tree::from_seed(Secret::random().unwrap());
+        let mut tree = Tree::from_seed(&Secret::random().unwrap());
         tree.puncture(gone..=gone);
         let page = seal_page(&tree, &vault, (hour, 4), &key).unwrap();
-        let opened = open_page(&page, &vault, (hour, 4), &key).unwrap();
+        let mut opened = open_page(&page, &vault, (hour, 4), &key).unwrap();
         assert_eq!(opened.leaf(alive).unwrap().expose(), tree.leaf(alive).unwrap().expose());
         assert!(!opened.covers(gone));
         assert!(open_page(&page, &vault, (hour, 5), &key).is_none());

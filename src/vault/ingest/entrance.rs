@@ -167,7 +167,7 @@ impl Vault {
         if self.book.has(&self.call_key(&header.tenant, &header.call_id))? {
             return Err(Error::CallIdExists);
         }
-        if now.hi >= record.expire_time || !self.keyring.covers(record.place) {
+        if now.hi >= record.expire_time || !self.keyring.covers(record.place)? {
             return Err(Error::RetentionTooShort);
         }
         let tenant = self.book.tenant_tag(&tenant.id);
