@@ -55,7 +55,7 @@ use gate::Gate;
 use ingest::Entrance;
 use lineage::Lineage;
 use restored::Restored;
-use shred::Shredder;
+use shred::Batches;
 
 /// A running vault.
 #[expect(missing_debug_implementations, reason = "holds the keyring")]
@@ -68,7 +68,7 @@ pub struct Vault {
     gate: Gate,
     counts: Mutex<Counts>,
     lineage: Lineage,
-    shredder: Shredder,
+    batches: Batches,
     entrance: Entrance,
     stop: Stop,
     restored: Restored,

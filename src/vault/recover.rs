@@ -17,7 +17,7 @@ use super::lineage::Lineage;
 use super::restored::{Mark, Restored};
 use super::retention::read_heartbeat;
 use super::rows::VaultRow;
-use super::shred::{Shredder, change};
+use super::shred::{Batches, change};
 use super::{Stop, Vault};
 use crate::clock::{Clock, Heartbeat, Limits, Source};
 use crate::domain::ids::VaultId;
@@ -134,7 +134,7 @@ impl Blueprint {
             gate: Gate::new(keyring.generation()),
             counts: Mutex::new(Counts::load(&book)?),
             lineage: Lineage::default(),
-            shredder: Shredder::default(),
+            batches: Batches::default(),
             entrance: Entrance::default(),
             stop: Stop::default(),
             restored: layout.reading(Restored::open(&layout.0))?,

@@ -11,7 +11,7 @@
 //!
 //! A start finds marked records and hours without keys by looking, and finishes them the same way.
 
-use parking_lot::Mutex;
+mod batches;
 
 use super::Vault;
 use super::book::Book;
@@ -27,6 +27,7 @@ use crate::keys::keyring::{Change, Step};
 use crate::store::group::Ticket;
 use crate::store::ledger::Transaction;
 use crate::store::schema;
+pub(crate) use batches::Batches;
 
 /// Hours ahead that have keys: the longest retention and two more.
 const HORIZON_HOURS: u32 = 30 * 24 + 2;
@@ -50,21 +51,6 @@ pub(super) struct Marked {
     places: Vec<Place>,
     last_release_sequence: u64,
     ticket: Ticket,
-}
-
-/// Shreds that wait for a commit. Whoever holds `turn` commits for everyone who waits.
-#[derive(Debug, Default)]
-pub(super) struct Shredder {
-    turn: Mutex<()>,
-    queue: Mutex<Queue>,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    places: Vec<Place>,
-    /// How many calls have queued, and how many of them are done.
-    queued: u64,
-    done: u64,
 }
 
 impl Vault {
@@ -135,26 +121,10 @@ impl Vault {
 
     /// Steps 2 to 4: forgets these records and every hour that is due, in one commit with whoever else waits for one.
     pub(super) fn shred(&self, places: &[Place]) -> Result<(), Error> {
-        let ticket = {
-            let mut queue = self.shredder.queue.lock();
-            queue.places.extend_from_slice(places);
-            queue.queued = queue.queued.saturating_add(1);
-            queue.queued
-        };
-        let _turn = self.shredder.turn.lock();
-        let (places, upto) = {
-            let queue = self.shredder.queue.lock();
-            if queue.done >= ticket {
-                return Ok(());
-            }
-            (queue.places.clone(), queue.queued)
-        };
-        self.stop.check()?;
-        self.commit(&places)?;
-        let mut queue = self.shredder.queue.lock();
-        queue.places.drain(..places.len());
-        queue.done = upto;
-        Ok(())
+        self.batches.join(places, |places| {
+            self.stop.check()?;
+            self.commit(places)
+        })
     }
 
     fn commit(&self, places: &[Place]) -> Result<(), Error> {
