@@ -1,8 +1,9 @@
-//! `idvault bench`: how fast a vault is on this machine, always beside a reference in the same run.
+//! `idvault bench`: how fast a vault and its keys are on this machine, beside a reference in the same run.
 //!
 //! A time by itself says how busy the machine was. So the vault and what stands beside it take turns, each two turns a pair with one
 //! ratio, and what counts is the median of the ratios.
 
+mod keys;
 mod line;
 mod load;
 mod measure;
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use serde::Serialize;
+use tempfile::TempDir;
 
 use self::line::{Line, Name};
 use self::measure::Bench;
@@ -31,6 +33,8 @@ use super::progress;
 pub(super) enum Action {
     /// Uploads, fetches, disk, memory and starts, beside what they would be without protection
     Io(Arguments),
+    /// Leaves, shreds and starts of the key layer, with as many records as a large vault has
+    Keys(keys::Arguments),
 }
 
 /// What to measure
@@ -80,36 +84,35 @@ struct Machine {
     kernel: String,
 }
 
-/// Measures and tells. 70 when the twin was no reference.
-pub(super) async fn run(Action::Io(arguments): Action) -> Result<ExitCode, Failure> {
-    refuse_vault(&arguments.dir)?;
+/// Measures and tells.
+pub(super) async fn run(action: Action) -> Result<ExitCode, Failure> {
+    match action {
+        Action::Io(arguments) => io(arguments).await,
+        Action::Keys(arguments) => keys::run(arguments).await,
+    }
+}
+
+/// 70 when the twin was no reference.
+async fn io(arguments: Arguments) -> Result<ExitCode, Failure> {
     if arguments.smallest > arguments.largest {
         return Err(Failure::usage("--smallest must not be above --largest"));
     }
-    let home = tempfile::Builder::new().prefix("idvault-bench-").tempdir_in(&arguments.dir);
-    let home = home.map_err(|error| Failure::file(&arguments.dir, &error))?;
+    let home = home_in(&arguments.dir)?;
     // Whoever interrupts it finds nothing left either.
     let report = tokio::select! {
         report = measure(&arguments, home.path()) => report?,
         _ = tokio::signal::ctrl_c() => return Err(Failure::refused("interrupted")),
     };
-    if arguments.json {
-        let json = serde_json::to_string_pretty(&report).map_err(|error| Failure::refused(error.to_string()))?;
-        anstream::println!("{json}");
-    } else {
-        for line in &report.lines {
-            anstream::println!("{line}");
-        }
-    }
+    report.tell(arguments.json)?;
     report.lines.iter().find_map(Line::strawman).map_or(Ok(ExitCode::SUCCESS), |reason| Err(Failure::refused(reason)))
 }
 
-/// A bench never goes near a vault.
-fn refuse_vault(dir: &Path) -> Result<(), Failure> {
+/// A directory that is removed in the end. A bench never goes near a vault.
+fn home_in(dir: &Path) -> Result<TempDir, Failure> {
     if dir.join("root.cell").exists() {
         return Err(Failure::usage(format!("{} holds a vault: name another directory", dir.display())));
     }
-    Ok(())
+    tempfile::Builder::new().prefix("idvault-bench-").tempdir_in(dir).map_err(|error| Failure::file(dir, &error))
 }
 
 async fn measure(arguments: &Arguments, home: &Path) -> Result<Report, Failure> {
@@ -141,6 +144,20 @@ fn files_below(dir: &Path, look: &mut dyn FnMut(&Path, &Metadata) -> io::Result<
 
 fn refused(error: impl std::fmt::Display) -> Failure {
     Failure::refused(error.to_string())
+}
+
+impl Report {
+    fn tell(&self, as_json: bool) -> Result<(), Failure> {
+        if as_json {
+            let json = serde_json::to_string_pretty(self).map_err(refused)?;
+            anstream::println!("{json}");
+        } else {
+            for line in &self.lines {
+                anstream::println!("{line}");
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Machine {

@@ -1,5 +1,8 @@
 //! One thing that is measured: its name, what pairs of turns say of it, how it reads.
 
+use std::fmt::{self, Display};
+
+use clap::ValueEnum;
 use serde::Serialize;
 
 use super::pairs::{self, Interval, Turn};
@@ -8,8 +11,7 @@ use super::pairs::{self, Interval, Turn};
 const STRAWMAN: f64 = 1.05;
 
 /// What can be measured
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub(super) enum Name {
     /// Uploads, beside the twin
@@ -41,15 +43,18 @@ pub(super) enum Name {
 /// What was measured.
 #[derive(Debug, Serialize)]
 pub(super) struct Line {
-    name: Name,
+    name: String,
+    /// What it was measured of, where that is not always the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    case: Option<String>,
     /// The vault's median.
     value: f64,
     unit: &'static str,
-    /// The median of what stands beside it.
-    reference: f64,
+    /// The median of what stands beside it, if anything does.
+    reference: Option<f64>,
     /// The median of the pairs' ratios.
-    ratio: f64,
-    /// In which the median of many pairs lies, at 95 % confidence.
+    ratio: Option<f64>,
+    /// In which the median of many pairs lies, at 95 % confidence; of many values where nothing stands beside them.
     interval: Interval,
     /// CPU seconds per GB, of servers and clients together: of the vault, then of what stands beside it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,43 +63,61 @@ pub(super) struct Line {
 
 impl Line {
     /// Of pairs of values.
-    pub(super) fn new(name: Name, unit: &'static str, pairs: &[[f64; 2]]) -> Self {
+    pub(super) fn new(name: impl Display, unit: &'static str, pairs: &[[f64; 2]]) -> Self {
         let ratios: Vec<f64> = pairs.iter().map(|[ours, theirs]| ours / theirs).collect();
         Self {
-            name,
-            value: pairs::median(pairs.iter().map(|[ours, _]| *ours).collect()),
-            unit,
-            reference: pairs::median(pairs.iter().map(|[_, theirs]| *theirs).collect()),
-            ratio: pairs::median(ratios.clone()),
+            reference: Some(pairs::median(pairs.iter().map(|[_, theirs]| *theirs).collect())),
+            ratio: Some(pairs::median(ratios.clone())),
             interval: pairs::interval(ratios),
-            cpu_s_per_gb: None,
+            ..Self::alone(name, unit, pairs.iter().map(|[ours, _]| *ours).collect())
         }
+    }
+
+    /// Of values beside which nothing stands.
+    pub(super) fn alone(name: impl Display, unit: &'static str, values: Vec<f64>) -> Self {
+        let (value, interval) = (pairs::median(values.clone()), pairs::interval(values));
+        Self { name: name.to_string(), case: None, value, unit, reference: None, ratio: None, interval, cpu_s_per_gb: None }
+    }
+
+    /// The same, measured of this.
+    pub(super) fn of(self, case: impl Display) -> Self {
+        Self { case: Some(case.to_string()), ..self }
     }
 
     /// Of how fast turns were.
     pub(super) fn speed(name: Name, turns: &[[Turn; 2]]) -> Self {
         let of = |value: fn(&Turn) -> f64| -> Vec<[f64; 2]> { turns.iter().map(|pair| pair.each_ref().map(value)).collect() };
         let Self { value, reference, .. } = Self::new(name, "", &of(Turn::cpu_s_per_gb));
-        Self { cpu_s_per_gb: Some([value, reference]), ..Self::new(name, "MB/s", &of(Turn::mb_per_s)) }
+        Self { cpu_s_per_gb: reference.map(|reference| [value, reference]), ..Self::new(name, "MB/s", &of(Turn::mb_per_s)) }
     }
 
     /// Why what stands beside it is no reference, if it is none.
     pub(super) fn strawman(&self) -> Option<String> {
-        let is_slower = self.unit == "MB/s" && self.ratio > STRAWMAN;
-        is_slower.then(|| format!("{}: the vault is faster than its unprotected twin, which is no reference then", self.label()))
-    }
-
-    fn label(&self) -> String {
-        clap::ValueEnum::to_possible_value(&self.name).map_or_else(String::new, |value| value.get_name().to_owned())
+        let is_slower = self.unit == "MB/s" && self.ratio > Some(STRAWMAN);
+        is_slower.then(|| format!("{}: the vault is faster than its unprotected twin, which is no reference then", self.name))
     }
 }
 
-impl std::fmt::Display for Line {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { value, unit, reference, ratio, interval: Interval(low, high), .. } = self;
-        let digits = if *value < 100.0 { 2 } else { 0 };
-        write!(f, "{:<19} {value:>7.digits$} {unit} beside {reference:.digits$}: ", self.label())?;
-        write!(f, "{ratio:.2} ({low:.2} to {high:.2})")?;
+impl Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
+}
+
+impl Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, case, value, unit, reference, ratio, interval: Interval(low, high), .. } = self;
+        let digits = match *value {
+            small if small < 0.1 => 4,
+            large if large >= 100.0 => 0,
+            _ => 2,
+        };
+        write!(f, "{name:<19} {value:>7.digits$} {unit}")?;
+        if let (Some(reference), Some(ratio)) = (reference, ratio) {
+            write!(f, " beside {reference:.digits$}: {ratio:.2}")?;
+        }
+        write!(f, " ({low:.2} to {high:.2})")?;
+        case.as_ref().map_or(Ok(()), |case| write!(f, "; {case}"))?;
         self.cpu_s_per_gb.map_or(Ok(()), |[ours, theirs]| write!(f, "; CPU {ours:.2} s/GB beside {theirs:.2}"))
     }
 }

@@ -236,13 +236,13 @@ async fn fetch_on(fetchers: &Load, process: &Process, snapshot: &str) -> Result<
 }
 
 /// The bytes that this process has had written to disk so far (proc(5), `io`).
-fn written() -> u64 {
+pub(super) fn written() -> u64 {
     let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
     io.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok()).unwrap_or_default()
 }
 
 /// The bytes that the files of a directory take on disk.
-fn on_disk(dir: &Path) -> std::io::Result<u64> {
+pub(super) fn on_disk(dir: &Path) -> std::io::Result<u64> {
     let mut blocks = 0_u64;
     files_below(dir, &mut |_, metadata| {
         blocks = blocks.saturating_add(metadata.blocks());

@@ -81,7 +81,8 @@ fn megabytes(bytes: u64) -> f64 {
     Duration::from_micros(bytes).as_secs_f64()
 }
 
-fn float(number: usize) -> f64 {
+/// A count that is small.
+pub(super) fn float(number: usize) -> f64 {
     f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
