@@ -31,11 +31,11 @@ pub trait Aead {
     /// When the chunk is longer than GCM can seal, 64 GiB.
     fn seal(&self, nonce: &[u8; NONCE_LEN], chunk: &mut [u8]) -> [u8; TAG_LEN];
 
-    /// Decrypts `chunk` into `out`, which is as long.
+    /// Decrypts a chunk that has its tag behind it, in place, and returns it without the tag.
     ///
     /// # Errors
-    /// When the tag is not that of the chunk; `out` then holds no plaintext.
-    fn open(&self, nonce: &[u8; NONCE_LEN], chunk: &[u8], tag: &[u8; TAG_LEN], out: &mut [u8]) -> Result<(), BadTag>;
+    /// When the tag is not that of the chunk; `sealed` then holds no plaintext.
+    fn open<'a>(&self, nonce: &[u8; NONCE_LEN], sealed: &'a mut [u8]) -> Result<&'a mut [u8], BadTag>;
 }
 
 /// The implementation of the crate `aes-gcm`, which wipes its key schedule when dropped.
@@ -52,9 +52,11 @@ impl Aead for Aes256Gcm {
         self.0.encrypt_inout_detached(nonce.into(), &[], InOutBuf::from(chunk)).expect("a chunk is under 64 GiB").into()
     }
 
-    fn open(&self, nonce: &[u8; NONCE_LEN], chunk: &[u8], tag: &[u8; TAG_LEN], out: &mut [u8]) -> Result<(), BadTag> {
-        let both = InOutBuf::new(chunk, out).map_err(|_| BadTag)?;
-        self.0.decrypt_inout_detached(nonce.into(), &[], both, tag.into()).map_err(|_| BadTag)
+    fn open<'a>(&self, nonce: &[u8; NONCE_LEN], sealed: &'a mut [u8]) -> Result<&'a mut [u8], BadTag> {
+        let (chunk, tag) = sealed.split_last_chunk_mut::<TAG_LEN>().ok_or(BadTag)?;
+        let both = InOutBuf::from(&mut *chunk);
+        self.0.decrypt_inout_detached(nonce.into(), &[], both, (&*tag).into()).map_err(|_| BadTag)?;
+        Ok(chunk)
     }
 }
 
@@ -96,10 +98,10 @@ mod tests {
             let tag = portable.seal(&nonce, &mut chunk);
             prop_assert_eq!(bulk.seal(&nonce, &mut other), tag);
             prop_assert_eq!(&other, &chunk);
-            let (mut opened, mut reopened) = (vec![0; chunk.len()], vec![0; chunk.len()]);
-            bulk.open(&nonce, &chunk, &tag, &mut opened).unwrap();
-            portable.open(&nonce, &chunk, &tag, &mut reopened).unwrap();
-            prop_assert_eq!((&opened, &reopened), (&plaintext, &plaintext));
+            let mut sealed = [&chunk[..], &tag].concat();
+            let mut other = sealed.clone();
+            prop_assert_eq!(bulk.open(&nonce, &mut sealed).unwrap(), &plaintext);
+            prop_assert_eq!(portable.open(&nonce, &mut other).unwrap(), &plaintext);
         }
 
         #[test]
@@ -110,10 +112,8 @@ mod tests {
             let mut sealed = [&chunk[..], &tag].concat();
             let at = at.index(sealed.len());
             sealed[at] ^= 1 << bit;
-            let (changed, tag) = sealed.split_last_chunk().unwrap();
-            let mut out = vec![0; changed.len()];
-            prop_assert!(portable.open(&[2; NONCE_LEN], changed, tag, &mut out).is_err());
-            prop_assert!(bulk.open(&[2; NONCE_LEN], changed, tag, &mut out).is_err());
+            prop_assert!(portable.open(&[2; NONCE_LEN], &mut sealed.clone()).is_err());
+            prop_assert!(bulk.open(&[2; NONCE_LEN], &mut sealed).is_err());
         }
     }
 
@@ -126,14 +126,14 @@ mod tests {
     fn a_chunk_that_does_not_open_stays_shut<A: Aead>() {
         let cipher = A::new(&[1; KEY_LEN]);
         let mut chunk = *b"a face";
-        let mut tag = cipher.seal(&[2; NONCE_LEN], &mut chunk);
-        let mut out = [0; 6];
-        tag[0] ^= 1;
-        assert!(cipher.open(&[2; NONCE_LEN], &chunk, &tag, &mut out).is_err());
-        assert_ne!(&out, b"a face");
-        tag[0] ^= 1;
-        assert!(cipher.open(&[3; NONCE_LEN], &chunk, &tag, &mut out).is_err());
-        cipher.open(&[2; NONCE_LEN], &chunk, &tag, &mut out).unwrap();
-        assert_eq!(&out, b"a face");
+        let tag = cipher.seal(&[2; NONCE_LEN], &mut chunk);
+        let sealed = [&chunk[..], &tag].concat();
+        let mut changed = sealed.clone();
+        changed[6] ^= 1;
+        assert!(cipher.open(&[2; NONCE_LEN], &mut changed).is_err());
+        assert_ne!(&changed[..6], b"a face");
+        assert!(cipher.open(&[3; NONCE_LEN], &mut sealed.clone()).is_err());
+        assert!(cipher.open(&[2; NONCE_LEN], &mut [0; TAG_LEN - 1]).is_err());
+        assert_eq!(cipher.open(&[2; NONCE_LEN], &mut sealed.clone()).unwrap(), b"a face");
     }
 }

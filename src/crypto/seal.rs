@@ -71,16 +71,20 @@ impl Salt {
     }
 }
 
-/// Opened bytes, wiped when dropped. `AsRef` lets a transport own them without a copy.
+/// Opened bytes, wiped when dropped with all that their buffer holds. `AsRef` lets a transport own them without a copy.
 #[expect(missing_debug_implementations, reason = "plaintext is never printed")]
-pub struct Plaintext(Vec<u8>);
+pub struct Plaintext {
+    buffer: Vec<u8>,
+    /// Where in the buffer they begin.
+    from: usize,
+}
 
 impl Drop for Plaintext {
     /// As `Zeroizing` does, but not byte by byte: parts are large.
     fn drop(&mut self) {
         // What lies behind the bytes may be left of longer ones.
-        self.0.resize(self.0.capacity(), 0);
-        zeroize::zeroize_bytes(&mut self.0);
+        self.buffer.resize(self.buffer.capacity(), 0);
+        zeroize::zeroize_bytes(&mut self.buffer);
     }
 }
 
@@ -88,19 +92,45 @@ impl Plaintext {
     /// The bytes.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
-        &self.0
+        self.buffer.get(self.from..).unwrap_or_default()
     }
 }
 
 impl From<Vec<u8>> for Plaintext {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+    fn from(buffer: Vec<u8>) -> Self {
+        Self { buffer, from: 0 }
     }
 }
 
 impl AsRef<[u8]> for Plaintext {
     fn as_ref(&self) -> &[u8] {
         self.expose()
+    }
+}
+
+/// Sealed bytes, in a buffer in which they can be opened.
+#[derive(Debug)]
+pub struct Sealed {
+    buffer: Vec<u8>,
+    from: usize,
+}
+
+impl Sealed {
+    /// Those of a buffer in this range. What comes after them in it is dropped.
+    #[must_use]
+    pub fn new(mut buffer: Vec<u8>, range: Range<usize>) -> Self {
+        buffer.truncate(range.end);
+        Self { buffer, from: range.start }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.from..).unwrap_or_default()
+    }
+}
+
+impl From<Vec<u8>> for Sealed {
+    fn from(buffer: Vec<u8>) -> Self {
+        Self { buffer, from: 0 }
     }
 }
 
@@ -159,12 +189,12 @@ impl PartSealer {
 /// When the piece is damaged or not that of this key and context, the key is not that of the permitted part, or the bytes
 /// cannot be read.
 #[expect(clippy::needless_pass_by_value, reason = "a permit opens one piece, once")]
-pub fn open_part<E: From<OpenError>, B: AsRef<[u8]>>(
+pub fn open_part<E: From<OpenError>>(
     permit: PartPermit,
     key: &PartKey,
     context: &[u8],
     piece: &Piece,
-    read: impl FnMut(Range<u64>) -> Result<B, E>,
+    read: impl FnMut(Range<u64>) -> Result<Sealed, E>,
 ) -> Result<Plaintext, E> {
     open_piece(key.of(permit.part())?, context, piece, read)
 }
@@ -219,20 +249,20 @@ impl<A: Aead> Sealer<A> {
     }
 
     fn update(&mut self, mut plaintext: &[u8], out: &mut Vec<u8>) {
-        if !self.begun.0.is_empty() {
-            let missing = CHUNK_LEN.saturating_sub(self.begun.0.len()).min(plaintext.len());
+        if !self.begun.buffer.is_empty() {
+            let missing = CHUNK_LEN.saturating_sub(self.begun.buffer.len()).min(plaintext.len());
             let (first, rest) = plaintext.split_at(missing);
-            self.begun.0.extend_from_slice(first);
+            self.begun.buffer.extend_from_slice(first);
             plaintext = rest;
-            if self.begun.0.len() < CHUNK_LEN {
+            if self.begun.buffer.len() < CHUNK_LEN {
                 return;
             }
-            self.stream.seal_chunk(self.number, &self.begun.0, out);
+            self.stream.seal_chunk(self.number, &self.begun.buffer, out);
             self.number = self.number.saturating_add(1);
-            self.begun.0.clear();
+            self.begun.buffer.clear();
         }
         let chunks = plaintext.chunks_exact(CHUNK_LEN);
-        self.begun.0.extend_from_slice(chunks.remainder());
+        self.begun.buffer.extend_from_slice(chunks.remainder());
         for chunk in chunks {
             self.stream.seal_chunk(self.number, chunk, out);
             self.number = self.number.saturating_add(1);
@@ -240,48 +270,44 @@ impl<A: Aead> Sealer<A> {
     }
 
     fn finish(self, out: &mut Vec<u8>) {
-        self.stream.seal_chunk(self.number, &self.begun.0, out);
+        self.stream.seal_chunk(self.number, &self.begun.buffer, out);
     }
 }
 
 fn open_with<A: Aead>(key: &Secret, context: &[u8], sealed: &[u8]) -> Result<Plaintext, OpenError> {
     let (stream, body) = Stream::<A>::begin(key, context, sealed)?;
-    let chunks = body.chunks_exact(SEALED_CHUNK_LEN);
-    let last = chunks.remainder();
-    // The last chunk first: what was cut short is refused before any of it is decrypted. Both buffers are reserved whole,
-    // so that no growing leaves plaintext behind.
-    let mut end = Plaintext::from(Vec::with_capacity(last.len()));
-    let count = u64::try_from(chunks.len()).unwrap_or(u64::MAX);
-    stream.open_chunk(count, last, &mut end.0)?;
-    let mut out = Plaintext::from(Vec::with_capacity(body.len()));
-    for (number, chunk) in (0..).zip(chunks) {
-        stream.open_chunk(number, chunk, &mut out.0)?;
-    }
-    out.0.extend_from_slice(end.expose());
+    let full = body.len() / SEALED_CHUNK_LEN;
+    let mut out = Plaintext::from(body.to_vec());
+    // The last chunk first: what was cut short is refused before any of it is decrypted.
+    let before_last = full.saturating_mul(SEALED_CHUNK_LEN);
+    let count = u64::try_from(full).unwrap_or(u64::MAX);
+    let last = stream.open_chunk(count, out.buffer.get_mut(before_last..).unwrap_or_default())?;
+    let end = stream.open_chunks(0..count, &mut out.buffer, 0)?;
+    out.buffer.copy_within(before_last..before_last.saturating_add(last), end);
+    out.buffer.truncate(end.saturating_add(last));
     Ok(out)
 }
 
-fn open_piece<E: From<OpenError>, B: AsRef<[u8]>>(
+fn open_piece<E: From<OpenError>>(
     key: &Secret,
     context: &[u8],
     piece: &Piece,
-    mut read: impl FnMut(Range<u64>) -> Result<B, E>,
+    mut read: impl FnMut(Range<u64>) -> Result<Sealed, E>,
 ) -> Result<Plaintext, E> {
     // What stands before the chunks comes along with the first of them, and is read by itself for any other.
-    let sealed = read(if piece.is_first() { 0..piece.sealed().end } else { Piece::PREFIX })?;
-    let (stream, mut chunks) = Stream::<Bulk>::begin(key, context, sealed.as_ref())?;
-    let later = if piece.is_first() { None } else { Some(read(piece.sealed())?) };
-    if let Some(later) = &later {
-        chunks = later.as_ref();
+    let mut sealed = read(if piece.is_first() { 0..piece.sealed().end } else { Piece::PREFIX })?;
+    let (stream, chunks) = Stream::<Bulk>::begin(key, context, sealed.bytes())?;
+    let mut from = sealed.buffer.len().saturating_sub(chunks.len());
+    if !piece.is_first() {
+        sealed = read(piece.sealed())?;
+        from = sealed.from;
     }
-    if chunks.len() != piece.sealed_len() {
+    if sealed.buffer.len().saturating_sub(from) != piece.sealed_len() {
         return Err(OpenError::Truncated.into());
     }
-    // Reserved whole, so that no growing leaves plaintext behind.
-    let mut out = Plaintext::from(Vec::with_capacity(chunks.len()));
-    for (number, chunk) in piece.chunks().zip(chunks.chunks(SEALED_CHUNK_LEN)) {
-        stream.open_chunk(number, chunk, &mut out.0)?;
-    }
+    let mut out = Plaintext { buffer: sealed.buffer, from };
+    let end = stream.open_chunks(piece.chunks(), &mut out.buffer, from)?;
+    out.buffer.truncate(end);
     Ok(out)
 }
 
@@ -329,12 +355,25 @@ impl<A: Aead> Stream<A> {
         out.extend_from_slice(&tag);
     }
 
-    /// Appends what is sealed in `chunk`.
-    fn open_chunk(&self, number: u64, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), OpenError> {
-        let (chunk, tag) = chunk.split_last_chunk().ok_or(OpenError::Truncated)?;
-        let start = out.len();
-        out.resize(start.saturating_add(chunk.len()), 0);
-        self.cipher.open(&self.nonce(number), chunk, tag, out.split_at_mut(start).1).map_err(|BadTag| OpenError::Tag)
+    /// Opens a chunk in place. Returns its length without the tag.
+    fn open_chunk(&self, number: u64, sealed: &mut [u8]) -> Result<usize, OpenError> {
+        if sealed.len() < TAG_LEN {
+            return Err(OpenError::Truncated);
+        }
+        self.cipher.open(&self.nonce(number), sealed).map(|chunk| chunk.len()).map_err(|BadTag| OpenError::Tag)
+    }
+
+    /// Opens the chunks of these numbers, which lie in `buffer` one behind the other from `from`, in place, and closes the gaps that
+    /// their tags leave. Returns where they end then.
+    fn open_chunks(&self, numbers: Range<u64>, buffer: &mut [u8], from: usize) -> Result<usize, OpenError> {
+        let (mut at, mut end) = (from, from);
+        for number in numbers {
+            let next = at.saturating_add(SEALED_CHUNK_LEN).min(buffer.len());
+            let length = self.open_chunk(number, buffer.get_mut(at..next).unwrap_or_default())?;
+            buffer.copy_within(at..at.saturating_add(length), end);
+            (at, end) = (next, end.saturating_add(length));
+        }
+        Ok(end)
     }
 }
 

@@ -98,6 +98,20 @@ pub enum SealedBytes {
     Joined(Vec<u8>),
 }
 
+impl SealedBytes {
+    /// The buffer that they are in, and where in it.
+    #[must_use]
+    pub fn into_buffer(self) -> (Vec<u8>, Range<usize>) {
+        match self {
+            Self::Frame(buffer, range) => buffer.into_buffer(range),
+            Self::Joined(bytes) => {
+                let length = bytes.len();
+                (bytes, 0..length)
+            }
+        }
+    }
+}
+
 impl AsRef<[u8]> for SealedBytes {
     fn as_ref(&self) -> &[u8] {
         match self {

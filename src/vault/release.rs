@@ -368,9 +368,13 @@ impl Sealed<'_> {
     /// Opens a piece of a part: of the whole part where that is at hand.
     fn open(&self, permit: PartPermit, part: &Part, piece: &Piece, mut at_hand: Option<SealedBytes>) -> Result<Plaintext, Error> {
         let Self { vault, record, leaf } = self;
-        let read = |range| match at_hand.take() {
-            Some(sealed) => Ok(sealed),
-            None => Ok(vault.volumes.read_range(record.place, part.number, &part.extents, range)?),
+        let read = |range| {
+            let sealed = match at_hand.take() {
+                Some(sealed) => sealed,
+                None => vault.volumes.read_range(record.place, part.number, &part.extents, range)?,
+            };
+            let (buffer, range) = sealed.into_buffer();
+            Ok(seal::Sealed::new(buffer, range))
         };
         let (key, context) = (PartKey::derive(leaf, u16::from(part.number)), part_context(&vault.id, record, part));
         seal::open_part(permit, &key, &context, piece, read)

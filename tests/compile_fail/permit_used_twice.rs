@@ -4,8 +4,8 @@ use idvault::crypto::seal::{OpenError, PartKey, Piece, open_part};
 use idvault::domain::policy::PartPermit;
 
 fn twice(permit: PartPermit, key: &PartKey, piece: &Piece, sealed: &[u8]) {
-    let _first = open_part(permit, key, b"", piece, |_| Ok::<_, OpenError>(sealed.to_vec()));
-    let _second = open_part(permit, key, b"", piece, |_| Ok::<_, OpenError>(sealed.to_vec()));
+    let _first = open_part(permit, key, b"", piece, |_| Ok::<_, OpenError>(sealed.to_vec().into()));
+    let _second = open_part(permit, key, b"", piece, |_| Ok::<_, OpenError>(sealed.to_vec().into()));
 }
 
 fn main() {}

@@ -22,13 +22,14 @@ impl Aead for Bulk {
         tag.as_ref().try_into().expect("a tag has 16 bytes")
     }
 
-    fn open(&self, nonce: &[u8; NONCE_LEN], chunk: &[u8], tag: &[u8; TAG_LEN], out: &mut [u8]) -> Result<(), BadTag> {
+    fn open<'a>(&self, nonce: &[u8; NONCE_LEN], sealed: &'a mut [u8]) -> Result<&'a mut [u8], BadTag> {
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let opened = self.0.open_separate_gather(nonce, Aad::empty(), chunk, tag, out);
-        // What it leaves in `out` when it fails, it does not say.
-        opened.map_err(|_| {
-            out.fill(0);
-            BadTag
-        })
+        if self.0.open_in_place(nonce, Aad::empty(), sealed).is_err() {
+            // What it leaves there when it fails, it does not say.
+            sealed.fill(0);
+            return Err(BadTag);
+        }
+        let length = sealed.len().saturating_sub(TAG_LEN);
+        Ok(sealed.split_at_mut(length).0)
     }
 }

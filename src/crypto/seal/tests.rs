@@ -72,7 +72,7 @@ proptest! {
             let piece = Piece::new(size, u64::try_from(opened.len()).unwrap(), most);
             let read = |range: Range<u64>| {
                 asked += range.end - range.start;
-                Ok::<_, OpenError>(sealed[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].to_vec())
+                Ok::<_, OpenError>(sealed[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].to_vec().into())
             };
             let bytes = open_piece(&key(), CONTEXT, &piece, read).ok().unwrap();
             prop_assert_eq!(piece.start(), u64::try_from(opened.len()).unwrap());
@@ -95,12 +95,12 @@ proptest! {
         sealed[at] ^= 1;
         let size = u64::try_from(length).unwrap();
         let piece = Piece::new(size, (start * 16_384).min(size), 20_000);
-        let read = |range: Range<u64>| Ok(sealed[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].to_vec());
+        let read = |range: Range<u64>| Ok(sealed[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].to_vec().into());
         let expected = match u64::try_from(at).unwrap() {
             0..56 => Some(OpenError::Commitment),
             at => piece.sealed().contains(&at).then_some(OpenError::Tag),
         };
-        prop_assert_eq!(open_piece::<OpenError, _>(&key(), CONTEXT, &piece, read).err(), expected);
+        prop_assert_eq!(open_piece::<OpenError>(&key(), CONTEXT, &piece, read).err(), expected);
     }
 
     #[test]
@@ -140,9 +140,9 @@ fn a_piece_of_which_less_is_there_is_refused() {
         let read = |range: Range<u64>| {
             let end = usize::try_from(range.end).unwrap();
             let end = if range == Piece::PREFIX { end } else { end.saturating_sub(missing) };
-            Ok(sealed[usize::try_from(range.start).unwrap().min(end)..end].to_vec())
+            Ok(sealed[usize::try_from(range.start).unwrap().min(end)..end].to_vec().into())
         };
-        let opened = open_piece::<OpenError, _>(&key(), CONTEXT, &Piece::new(50_000, start, 50_000), read);
+        let opened = open_piece::<OpenError>(&key(), CONTEXT, &Piece::new(50_000, start, 50_000), read);
         assert_eq!(opened.err(), Some(OpenError::Truncated));
     }
 }

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -37,6 +38,11 @@ impl AlignedBuffer {
         let mut buffer = Self::with_capacity(length);
         buffer.bytes.resize(buffer.start.saturating_add(length), 0);
         buffer
+    }
+
+    /// All of the memory, and where in it these bytes of the buffer are.
+    pub(super) fn into_buffer(self, range: Range<usize>) -> (Vec<u8>, Range<usize>) {
+        (self.bytes, self.start.saturating_add(range.start)..self.start.saturating_add(range.end))
     }
 
     /// Where bytes are added at the end.
