@@ -186,11 +186,14 @@ impl Vault {
     }
 
     fn refuse_depleted(&self, list: &RoaringTreemap, now: Now) -> Result<(), Error> {
-        let mut live = 0_u64;
+        let mut missing = list.len().div_ceil(2);
         for place in list.iter().map(Place::from_u64).filter(|place| place.hour > hour_of(now.hi)) {
-            live = live.saturating_add(u64::from(self.book.has(&schema::place(place))?));
+            if missing == 0 {
+                break;
+            }
+            missing = missing.saturating_sub(u64::from(self.book.has(&schema::place(place))?));
         }
-        if live.saturating_mul(2) < list.len() { Err(Error::SnapshotDepleted) } else { Ok(()) }
+        if missing > 0 { Err(Error::SnapshotDepleted) } else { Ok(()) }
     }
 
     /// The stream's next message, to be handed over; `None` at the end of the epoch. It is closed when it holds `room` bytes or more, at

@@ -6,12 +6,12 @@ from statistics import median
 from plot import Panel, draw
 
 KIB, MIB = 1 << 10, 1 << 20
-# More memory than that is not explained by sled's cache of 64 MiB and one upload at a time.
+# More memory than that is not explained by the index, its cache and what came since a checkpoint, and one upload at a time.
 MEMORY_MIB = 256
 # 256 volumes (docs/operations.md), and what else a server with few callers has open.
 HANDLES = 256 + 32
-# What stays of an upload for two years takes less. sled itself expects up to five bytes for one, in segments of 4 MiB.
-ROWS_KIB, INDEX_FOLD, SEGMENTS_MIB = 4, 5, 8
+# What stays of an upload for two years takes less. While tables are merged they are there twice.
+ROWS_KIB, INDEX_FOLD, SEGMENTS_MIB = 4, 2, 8
 # The picture has no more points than this.
 POINTS = 360
 
