@@ -106,10 +106,10 @@ async fn what_was_taken_in_goes_as_it_was_to() {
     refused(answer, tonic::Code::FailedPrecondition, "JOB_NOT_ACTIVE");
 }
 
-#[tokio::test]
-async fn a_vault_whose_head_knows_its_ledger_opens_with_all_that_it_has() {
+/// Opens a vault that a later version wrote, and looks at what is alive in it.
+async fn opens_with_all_that_it_has(name: &str) {
     let home = Arc::new(tempfile::tempdir().unwrap());
-    copy(Path::new("tests/fixtures/vault-2"), &home.path().join("data"));
+    copy(&Path::new("tests/fixtures").join(name), &home.path().join("data"));
     let mut clock = Clock::new(home.path().join("clock"));
     clock.set("2031-03-01T11:30:00Z".parse().unwrap());
     let server = Server::run(home, clock).await;
@@ -118,4 +118,14 @@ async fn a_vault_whose_head_knows_its_ledger_opens_with_all_that_it_has() {
     let jobs = server.client.training(OFFICER).list_training_jobs(ListTrainingJobsRequest::default()).await.unwrap();
     let list = snapshot(&server.client, &jobs.into_inner().training_jobs[0]).await;
     assert_eq!(Epoch::read(&server.client, whole(&list)).await.unwrap().faces().len(), 3);
+}
+
+#[tokio::test]
+async fn a_vault_whose_head_knows_its_ledger_opens_with_all_that_it_has() {
+    opens_with_all_that_it_has("vault-2").await;
+}
+
+#[tokio::test]
+async fn a_vault_whose_index_is_a_merge_tree_opens_with_all_that_it_has() {
+    opens_with_all_that_it_has("vault-3").await;
 }
