@@ -26,6 +26,27 @@ fn a_shred_under_a_wall_set_forward_is_a_shred() {
 }
 
 #[test]
+fn a_large_list_is_depleted_when_less_than_half_of_it_is_left() {
+    let scene = Scene::new();
+    // A day apart: 40, 501 and 560 of 1,101.
+    let mut last = Vec::new();
+    for count in [40, 501, 560] {
+        last = (0..count).map(|_| scene.record()).collect();
+        scene.clock.pass(TimeDelta::days(1));
+    }
+    let job = scene.job();
+    let served = |gone| Fetched { served: 1101 - gone, gone, ..Fetched::default() };
+    scene.clock.pass(TimeDelta::hours(660));
+    assert_eq!(scene.fetch(job).unwrap(), served(40), "a sample says so");
+    scene.clock.pass(TimeDelta::days(1));
+    assert_eq!(scene.fetch(job).unwrap(), served(541), "a sample cannot say so");
+    for record in &last[..10] {
+        scene.vault().shred_record(&tenant(), record.id).unwrap();
+    }
+    assert!(matches!(scene.fetch(job), Err(Error::SnapshotDepleted)));
+}
+
+#[test]
 fn one_request_sent_many_times_at_once_makes_one_record() {
     let scene = Scene::new();
     for _ in 0..40 {

@@ -19,6 +19,7 @@ use roaring::RoaringTreemap;
 use super::Vault;
 use super::error::Error;
 use super::ingest::part_context;
+use crate::crypto::random;
 use crate::crypto::seal::{self, PartKey, Piece, Plaintext};
 use crate::crypto::secret::Secret;
 use crate::domain::attributes::Attributes;
@@ -37,6 +38,9 @@ use crate::store::volume::SealedBytes;
 
 /// A message is closed when it holds this many bytes of data.
 pub const MESSAGE_BYTES: u64 = 1 << 20;
+
+/// How many records of a list are looked at to know whether most are alive.
+const SAMPLE: u64 = 1000;
 
 /// Which positions of a snapshot a rank wants, in which order.
 #[derive(Debug, Clone)]
@@ -185,13 +189,26 @@ impl Vault {
         Ok(Release { job: job.id, plan, cursor, accounted_upto: 0, ahead: Ahead::default() })
     }
 
+    /// Refuses a list of which less than half is alive.
     fn refuse_depleted(&self, list: &RoaringTreemap, now: Now) -> Result<(), Error> {
+        let is_alive = |place: Place| Ok::<_, Error>(place.hour > hour_of(now.hi) && self.book.has(&schema::place(place))?);
+        // Of a large list a sample says enough: of one that is half dead, three fifths of so many are alive once in 10^9 times.
+        if list.len() > SAMPLE {
+            let order = Order::new(u64::from_le_bytes(random::array()?), 0, list.len());
+            let mut alive = 0_u64;
+            for place in (0..SAMPLE).filter_map(|position| list.select(order.index(position)?)).map(Place::from_u64) {
+                alive = alive.saturating_add(u64::from(is_alive(place)?));
+            }
+            if alive >= SAMPLE / 5 * 3 {
+                return Ok(());
+            }
+        }
         let mut missing = list.len().div_ceil(2);
-        for place in list.iter().map(Place::from_u64).filter(|place| place.hour > hour_of(now.hi)) {
+        for place in list.iter().map(Place::from_u64) {
             if missing == 0 {
                 break;
             }
-            missing = missing.saturating_sub(u64::from(self.book.has(&schema::place(place))?));
+            missing = missing.saturating_sub(u64::from(is_alive(place)?));
         }
         if missing > 0 { Err(Error::SnapshotDepleted) } else { Ok(()) }
     }

@@ -183,7 +183,7 @@ impl Scene {
             tenants: vec![tenant()],
             jurisdictions: vec!["SG".parse().unwrap()],
             workloads: vec![Identity::Workload("trainer".to_owned())],
-            max_records: 1000,
+            max_records: 10_000,
             max_bytes: 1 << 40,
             expire_time: self.clock.now() + TimeDelta::days(30),
             legal_entity: "Models Ltd".to_owned(),
