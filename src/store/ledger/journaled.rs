@@ -217,7 +217,8 @@ impl Ledger for JournaledLedger {
         let is_due = appended.saturating_sub(upkeep.checkpoint_at) >= CHECKPOINT_BYTES;
         if is_due && !Worker::is_busy(upkeep.checkpoints.as_ref()) {
             upkeep.checkpoint_at = appended;
-            let worker = || Worker::start(Arc::clone(store), |store, ()| store.checkpoint().and_then(|()| store.index.compact()));
+            let reserve = self.reserve;
+            let worker = || Worker::start(Arc::clone(store), move |store, ()| store.keep_up(reserve));
             upkeep.checkpoints.get_or_insert_with(worker).give(());
         }
         if Worker::is_busy(upkeep.dumps.as_ref()) {
@@ -250,6 +251,16 @@ impl Drop for JournaledLedger {
 }
 
 impl Store {
+    /// Takes a checkpoint, and merges files of the index unless that could take the room that destruction needs.
+    fn keep_up(&self, reserve: u64) -> Result<(), LedgerError> {
+        self.checkpoint()?;
+        if self.has_room(reserve)? {
+            return self.index.compact();
+        }
+        tracing::warn!("files of the ledger's index are not merged: the disk has no room for it twice");
+        Ok(())
+    }
+
     /// Makes the index durable, and lets go of what nobody needs any more.
     fn checkpoint(&self) -> Result<(), LedgerError> {
         let mut checkpoint = self.checkpoint.lock();
@@ -301,13 +312,17 @@ impl Store {
 
     /// Takes a dump, unless it could take the room that destruction needs on a disk that is nearly full.
     fn dump_if_it_fits(&self, day: u32, reserve: u64) -> Result<(), LedgerError> {
-        let disk = rustix::fs::statvfs(&self.dir).map_err(io::Error::from)?;
-        let wanted = self.index.size().saturating_add(reserve);
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < wanted {
-            tracing::warn!(bytes = wanted, "no dump of the ledger is taken: the disk has not so much room");
-            return Ok(());
+        if self.has_room(reserve)? {
+            return self.dump(day);
         }
-        self.dump(day)
+        tracing::warn!("no dump of the ledger is taken: the disk has no room for its rows twice");
+        Ok(())
+    }
+
+    /// Whether the disk has room for all rows once more, and so many bytes.
+    fn has_room(&self, reserve: u64) -> Result<bool, LedgerError> {
+        let disk = rustix::fs::statvfs(&self.dir).map_err(io::Error::from)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize) >= self.index.size().saturating_add(reserve))
     }
 
     /// Takes a dump, and lets go of what nobody needs any more.
@@ -360,7 +375,6 @@ fn fill(index: &Index, changes: Vec<Change>) -> Result<(), LedgerError> {
     if index.unsealed() >= CHECKPOINT_BYTES {
         index.seal();
         index.flush()?;
-        index.compact()?;
     }
     Ok(())
 }

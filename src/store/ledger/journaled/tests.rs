@@ -387,6 +387,22 @@ fn a_dump_leaves_the_reserve_that_the_vault_has() {
 }
 
 #[test]
+fn files_of_the_index_are_merged_only_where_there_is_room_for_it() {
+    let files = |reserve| {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = JournaledLedger::open(dir.path()).unwrap();
+        for value in 0..8 {
+            ledger.apply(one(b"R1", Some(&[value]))).unwrap();
+            ledger.store.keep_up(reserve).unwrap();
+        }
+        assert_eq!(rows(&ledger).len(), 1);
+        fs::read_dir(dir.path().join("index/tables")).unwrap().count()
+    };
+    assert_eq!(files(1 << 60), 8);
+    assert!(files(0) < 8);
+}
+
+#[test]
 fn upkeep_that_panicked_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = grown(dir.path(), 1);
