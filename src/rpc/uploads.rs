@@ -6,10 +6,14 @@
 
 mod messages;
 
+use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{self, Either};
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tonic::{Request, Status, Streaming};
 
@@ -49,6 +53,8 @@ struct Arriving {
     intake: Intake,
     attributes: Attributes,
     budget: Arc<Budget>,
+    /// Answers when nobody waits for the record any more.
+    gone: oneshot::Receiver<Infallible>,
     held_back: Option<Share>,
     place: Share,
 }
@@ -66,7 +72,9 @@ impl Api {
         // Who can own no record takes no place.
         let Identity::Tenant(_) = caller.identity else { return Err(Denied::NotAllowed.into()) };
         let place = self.uploads.places.take(&caller.identity, 1).await.ok_or(Denied::TooManyUploads)?;
-        let arrives = self.arrive(&caller, place, Messages::new(request.into_inner()));
+        // Dropped with this future: with the call.
+        let (_here, gone) = oneshot::channel();
+        let arrives = self.arrive(&caller, (place, gone), Messages::new(request.into_inner()));
         let (arriving, last) = timeout(LONGEST, arrives).await.map_err(|_| Denied::Stalled)??;
         // Outside of the time: what has arrived is taken in or refused, and the caller is told which.
         let finished = self.run_until_answered(move |vault, answer| match arriving.take(vault, last) {
@@ -83,14 +91,19 @@ impl Api {
     }
 
     /// Takes in what comes, up to the last of it.
-    async fn arrive(&self, caller: &Caller, place: Share, mut messages: Messages) -> Result<(Arriving, Vec<Step>), Status> {
+    async fn arrive(
+        &self,
+        caller: &Caller,
+        (place, gone): (Share, oneshot::Receiver<Infallible>),
+        mut messages: Messages,
+    ) -> Result<(Arriving, Vec<Step>), Status> {
         let header = messages.header().await?;
         caller.must_be_tenant_of(&header.parent, "header.parent", &[])?;
         let header = convert::upload_header(header)?;
         let intake = self.run(move |vault| vault.begin_upload(header)).await?;
         let (attributes, budget) = (Attributes::default(), Arc::clone(&self.uploads.held_back));
         let caller = caller.identity.clone();
-        let mut arriving = Arriving { caller, intake, attributes, budget, held_back: None, place };
+        let mut arriving = Arriving { caller, intake, attributes, budget, gone, held_back: None, place };
         loop {
             let Batch { steps, end } = messages.next().await?;
             if matches!(end, End::Whole) {
@@ -104,6 +117,14 @@ impl Api {
     }
 }
 
+/// What is waited for, unless whoever wants it is gone.
+async fn unless_gone<T>(gone: &mut oneshot::Receiver<Infallible>, wanted: impl Future<Output = Option<T>>) -> Option<T> {
+    match future::select(pin!(wanted), gone).await {
+        Either::Left((had, _)) => had,
+        Either::Right(_) => None,
+    }
+}
+
 impl Arriving {
     /// Takes in what has come. Denied when there is no room for what it holds back.
     fn take(mut self, vault: &Vault, steps: Vec<Step>) -> Result<Result<Self, Denied>, Error> {
@@ -114,7 +135,8 @@ impl Arriving {
                     self.held_back = None;
                     let bytes = self.intake.held_back(&header);
                     if bytes > 0 {
-                        let share = Handle::current().block_on(self.budget.take(&self.caller, bytes));
+                        let share = unless_gone(&mut self.gone, self.budget.take(&self.caller, bytes));
+                        let share = Handle::current().block_on(share);
                         let Some(share) = share else { return Ok(Err(Denied::TooManyUploads)) };
                         self.held_back = Some(share);
                     }
@@ -125,5 +147,21 @@ impl Arriving {
             }
         }
         Ok(Ok(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_gone_waits_for_nothing() {
+        let (here, mut gone) = oneshot::channel();
+        assert_eq!(unless_gone(&mut gone, future::ready(Some(1))).await, Some(1));
+        let waiting = tokio::spawn(async move { unless_gone(&mut gone, future::pending::<Option<u8>>()).await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(here);
+        assert_eq!(waiting.await.unwrap(), None);
     }
 }
