@@ -99,15 +99,19 @@ pub enum SealedBytes {
 }
 
 impl SealedBytes {
-    /// The buffer that they are in, and where in it.
+    /// The buffer that they are in, and where in it. A small piece of a frame does not keep all of it in memory.
     #[must_use]
     pub fn into_buffer(self) -> (Vec<u8>, Range<usize>) {
+        let whole = |bytes: Vec<u8>| {
+            let length = bytes.len();
+            (bytes, 0..length)
+        };
         match self {
-            Self::Frame(buffer, range) => buffer.into_buffer(range),
-            Self::Joined(bytes) => {
-                let length = bytes.len();
-                (bytes, 0..length)
+            Self::Frame(buffer, range) if range.len() < buffer.bytes().len() / 2 => {
+                whole(buffer.bytes().get(range).unwrap_or_default().to_vec())
             }
+            Self::Frame(buffer, range) => buffer.into_buffer(range),
+            Self::Joined(bytes) => whole(bytes),
         }
     }
 }
@@ -402,6 +406,17 @@ mod tests {
         }
         assert_eq!(volumes.hours().unwrap(), []);
         append(&volumes, place(40, 1), &[(0, b"an hour that is not over")]);
+    }
+
+    #[test]
+    fn a_small_piece_does_not_keep_its_frame() {
+        let (_dir, volumes) = volumes();
+        let appended = append(&volumes, place(1, 1), &[(0, &vec![7; 500_000])]);
+        for (range, kept) in [(0..500_000, 500_000), (10..300_000, 500_000), (10..100_000, 100_000)] {
+            let (buffer, at) = volumes.read_range(place(1, 1), 0, &appended.extents(0), range.clone()).unwrap().into_buffer();
+            assert_eq!(buffer[at], vec![7; usize::try_from(range.end - range.start).unwrap()]);
+            assert!((kept - 10..kept + 10_000).contains(&buffer.capacity()), "{}", buffer.capacity());
+        }
     }
 
     #[test]

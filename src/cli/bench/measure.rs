@@ -22,8 +22,9 @@ const UPLOADS_OF_A_CLIENT: u32 = 4;
 /// Bytes of the parts with which a vault is filled, and how many records are made between two looks at the progress.
 const FILLING_BYTES: u32 = 100;
 const FILLED_AT_ONCE: u32 = 2_000;
-/// How many clients fetch while memory is looked at.
+/// How many clients fetch while memory is looked at, and for how many turns: a stream over a large list takes a while to open.
 const FETCHERS: u32 = 8;
+const MEMORY_TURNS: u32 = 5;
 
 /// A bench that runs.
 pub(super) struct Bench<'a> {
@@ -152,13 +153,13 @@ impl<'a> Bench<'a> {
         for _ in 0..self.arguments.pairs {
             let (process, _) = Process::start(vault, &self.load).await?;
             tokio::select! {
-                uploaded = self.burst(&process, self.count) => uploaded?,
+                uploaded = self.bursts(&process) => uploaded?,
                 Err(failure) = fetch_on(&fetchers, &process, snapshot) => return Err(failure),
             }
             let full = process.peak_rss_mib();
             process.stop()?;
             let (process, _) = Process::start(new, &self.load).await?;
-            self.burst(&process, self.count).await?;
+            self.bursts(&process).await?;
             pairs.push([full, process.peak_rss_mib()]);
             process.stop()?;
             self.bar.inc(1);
@@ -195,6 +196,13 @@ impl<'a> Bench<'a> {
             self.bar.inc(1);
         }
         Ok(Line::speed(name, &turns))
+    }
+
+    async fn bursts(&self, process: &Process) -> Result<(), Failure> {
+        for _ in 0..MEMORY_TURNS {
+            self.burst(process, self.count).await?;
+        }
+        Ok(())
     }
 
     async fn burst(&self, process: &Process, count: u32) -> Result<(), Failure> {
