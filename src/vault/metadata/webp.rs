@@ -6,6 +6,8 @@ use super::{Malformed, exif, take, take_array};
 use crate::domain::metadata::MetadataKind;
 
 const FRAME_HEADER_LEN: usize = 16;
+/// Bytes of the extended header. What stands behind them in its chunk, nobody reads.
+const HEADER_LEN: usize = 10;
 
 /// In the extended header: alpha, colour profile and animation, the flags of what stays.
 const KEPT_FLAGS: u8 = 0x10 | 0x20 | 0x02;
@@ -33,7 +35,10 @@ pub(super) fn strip(mut image: &[u8], out: &mut Vec<u8>, removed: &mut BTreeSet<
         out.extend_from_slice(b"WEBP");
         for Chunk { id, data } in chunks {
             match &id {
-                b"VP8X" => put_data(out, id, &header(data, exif.is_some())?)?,
+                b"VP8X" => {
+                    removed.extend((data.len() > HEADER_LEN).then_some(MetadataKind::Other));
+                    put_data(out, id, &header(data, exif.is_some())?)?;
+                }
                 b"ICCP" | b"ANIM" | b"ALPH" | b"VP8 " | b"VP8L" => put_data(out, id, data)?,
                 b"ANMF" => put_frame(out, id, data, removed)?,
                 b"EXIF" => match exif.take() {
@@ -61,7 +66,7 @@ fn reduce(block: &[u8], removed: &mut BTreeSet<MetadataKind>) -> Option<[u8; 26]
 
 /// The extended header: flags, three reserved bytes and the size of the canvas.
 fn header(data: &[u8], has_exif: bool) -> Result<Vec<u8>, Malformed> {
-    let (flags, size) = (data.first().ok_or(Malformed)?, data.get(4..10).ok_or(Malformed)?);
+    let (flags, size) = (data.first().ok_or(Malformed)?, data.get(4..HEADER_LEN).ok_or(Malformed)?);
     let exif = if has_exif { EXIF_FLAG } else { 0 };
     Ok([&[flags & KEPT_FLAGS | exif, 0, 0, 0], size].concat())
 }
