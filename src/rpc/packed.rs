@@ -36,7 +36,7 @@ pub type Messages = BoxStream<'static, Result<FetchRecordsResponse, Status>>;
 #[derive(Clone)]
 struct Carried(Arc<Mutex<Option<Messages>>>);
 
-/// The answer with these messages, for the transport to unpack with [`body_of`].
+/// The answer with these messages, for the transport to unpack.
 #[must_use]
 pub fn packed(messages: Messages) -> Response<Messages> {
     let mut response = Response::new(stream::empty().boxed());

@@ -94,24 +94,20 @@ struct Current {
 pub enum SealedBytes {
     /// They are this much of a frame, where it was read to.
     Frame(AlignedBuffer, Range<usize>),
-    /// Those of several frames.
+    /// Those of several frames, or a small piece of one.
     Joined(Vec<u8>),
 }
 
 impl SealedBytes {
-    /// The buffer that they are in, and where in it. A small piece of a frame does not keep all of it in memory.
+    /// The buffer that they are in, and where in it.
     #[must_use]
     pub fn into_buffer(self) -> (Vec<u8>, Range<usize>) {
-        let whole = |bytes: Vec<u8>| {
-            let length = bytes.len();
-            (bytes, 0..length)
-        };
         match self {
-            Self::Frame(buffer, range) if range.len() < buffer.bytes().len() / 2 => {
-                whole(buffer.bytes().get(range).unwrap_or_default().to_vec())
-            }
             Self::Frame(buffer, range) => buffer.into_buffer(range),
-            Self::Joined(bytes) => whole(bytes),
+            Self::Joined(bytes) => {
+                let length = bytes.len();
+                (bytes, 0..length)
+            }
         }
     }
 }
@@ -192,7 +188,12 @@ impl Volumes {
             }
             if let [(_, wanted)] = frames.as_slice() {
                 let place = |at: usize| frame::HEADER_LEN.saturating_add(at);
-                return Ok(SealedBytes::Frame(bytes, place(wanted.start)..place(wanted.end)));
+                let range = place(wanted.start)..place(wanted.end);
+                // A small piece of a frame does not keep all of it in memory.
+                if range.len() < bytes.bytes().len() / 2 {
+                    return Ok(SealedBytes::Joined(bytes.bytes().get(range).unwrap_or_default().to_vec()));
+                }
+                return Ok(SealedBytes::Frame(bytes, range));
             }
         }
         Ok(SealedBytes::Joined(sealed))

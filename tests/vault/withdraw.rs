@@ -198,14 +198,14 @@ async fn what_was_read_ahead_serves_without_the_disk_and_only_while_it_may() {
     let mut release = stream(&server, &list);
     assert!(release.next_reads(0).is_none(), "many streams read nothing ahead");
     assert!(release.has_caught_up());
-    // Room for three of them: what is sealed of each has 172 bytes.
-    let reads = release.next_reads(3 * 172 + 1).unwrap();
+    // Room for three of them: each counts as a block.
+    let reads = release.next_reads(3 * 4096 + 1).unwrap();
     release.take_in(server.vault().read_ahead(&reads));
     assert!(!release.has_caught_up());
-    assert!(release.next_reads(3 * 172).is_none(), "there is enough at hand");
-    let reads = release.next_reads(100 * 172).unwrap();
+    assert!(release.next_reads(3 * 4096).is_none(), "there is enough at hand");
+    let reads = release.next_reads(100 * 4096).unwrap();
     release.take_in(server.vault().read_ahead(&reads));
-    assert!(release.next_reads(100 * 172).is_none(), "there is no more");
+    assert!(release.next_reads(100 * 4096).is_none(), "there is no more");
     withdraw(&server, &records[3], PurposeSet::default());
     for hour in std::fs::read_dir(server.data().join("volumes")).unwrap() {
         std::fs::File::create(hour.unwrap().path().join("1.vol")).unwrap();

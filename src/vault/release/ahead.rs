@@ -35,14 +35,14 @@ impl Ahead {
     /// The whole part, if it is at hand.
     pub(super) fn take(&mut self, position: u64, part: &Part) -> Option<SealedBytes> {
         let sealed = self.parts.remove(&(position, part.number))?;
-        self.bytes = self.bytes.saturating_sub(length(&sealed));
+        self.bytes = self.bytes.saturating_sub(weight_of(&sealed));
         Some(sealed)
     }
 
     /// Drops what is of positions before this one.
     pub(super) fn forget_before(&mut self, position: u64) {
         self.parts = self.parts.split_off(&(position, 0));
-        self.bytes = self.parts.values().map(length).sum();
+        self.bytes = self.parts.values().map(weight_of).sum();
     }
 }
 
@@ -81,7 +81,7 @@ impl Vault {
         while let Some(place) = plan.place(ahead.upto) {
             let record = self.record_at(place).ok().flatten();
             let parts: Vec<_> = record.into_iter().flat_map(|record| record.parts).filter(|part| plan.wants(part)).collect();
-            let length = parts.iter().fold(0, |sum: u64, part| sum.saturating_add(sealed_len(part.size)));
+            let length = parts.iter().fold(0, |sum: u64, part| sum.saturating_add(weight(sealed_len(part.size))));
             let Some(rest) = left.checked_sub(length) else { break };
             left = rest;
             wanted.extend(parts.into_iter().map(|part| (ahead.upto, place, part)));
@@ -94,7 +94,7 @@ impl Vault {
                 ahead.parts.insert((position, part.number), sealed);
             }
         }
-        ahead.bytes = ahead.parts.values().map(length).sum();
+        ahead.bytes = ahead.parts.values().map(weight_of).sum();
         ahead
     }
 }
@@ -107,6 +107,11 @@ impl Plan {
     }
 }
 
-fn length(sealed: &SealedBytes) -> u64 {
-    u64::try_from(sealed.as_ref().len()).unwrap_or(u64::MAX)
+/// What a part counts for: not less than a block, since small ones take more memory than they have bytes.
+fn weight(length: u64) -> u64 {
+    length.max(4096)
+}
+
+fn weight_of(sealed: &SealedBytes) -> u64 {
+    weight(u64::try_from(sealed.as_ref().len()).unwrap_or(u64::MAX))
 }
