@@ -20,6 +20,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::clock::{FileSource, Limits, Source, SystemSource};
 use crate::config::Config;
+use crate::keys;
 use crate::proto;
 use crate::rpc::{self, Api, Callers, Proof, Role};
 use crate::tls;
@@ -111,7 +112,10 @@ impl App {
         check(&config, options)?;
         let source = source(options)?;
         let limits = Limits { max_jump: config.clock.max_jump, max_gap: config.clock.max_gap };
-        let blueprint = Blueprint::new(config.vault.clone(), config.server.data_dir.clone(), source, limits);
+        let blueprint = Blueprint {
+            keys: keys(&config),
+            ..Blueprint::new(config.vault.clone(), config.server.data_dir.clone(), source, limits)
+        };
         Self::build_on(config, blueprint).await
     }
 
@@ -240,6 +244,14 @@ fn check(config: &Config, options: &Options) -> Result<(), BuildError> {
         _ => return Ok(()),
     };
     Err(BuildError::Refused(refusal))
+}
+
+/// Where the keys of a vault are.
+#[must_use]
+pub fn keys(config: &Config) -> keys::Setting {
+    let path = config.root.file.path.clone().unwrap_or_else(|| keys::root::file::in_directory(&config.server.data_dir));
+    let cell = keys::root::file::Setting { path, allow_copies: config.root.file.allow_copies };
+    keys::Setting { root: keys::root::Setting::File(cell), mirrors: config.mirrors.clone() }
 }
 
 /// Where time comes from.

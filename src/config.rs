@@ -62,6 +62,10 @@ pub struct Config {
     pub trust_domain: TrustDomain,
     /// Who has which role.
     pub roles: Roles,
+    /// Where the root of all keys is.
+    pub root: RootSettings,
+    /// Directories with copies of the keyring, of no use without the root.
+    pub mirrors: Vec<PathBuf>,
     /// How far clocks are believed.
     pub clock: ClockLimits,
     /// What is logged, and how.
@@ -106,6 +110,35 @@ pub struct Roles {
     pub model_owner: Vec<Identity>,
     /// Read the logs.
     pub auditor: Vec<Identity>,
+}
+
+/// `[root]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RootSettings {
+    /// Which custody it is in.
+    pub custody: CustodyName,
+    /// Of a root in a file.
+    pub file: RootFile,
+}
+
+/// The custodies there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CustodyName {
+    /// A file.
+    #[default]
+    File,
+}
+
+/// `[root.file]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RootFile {
+    /// The file. Without, it is in the vault's directory.
+    pub path: Option<PathBuf>,
+    /// Whether it may be where copies of overwritten blocks are kept.
+    pub allow_copies: bool,
 }
 
 /// `[clock]`.
@@ -169,6 +202,10 @@ struct File {
     #[serde(default)]
     roles: RolesSection,
     #[serde(default)]
+    root: RootSettings,
+    #[serde(default)]
+    keyring: KeyringSection,
+    #[serde(default)]
     clock: ClockLimits,
     #[serde(default)]
     log: Log,
@@ -186,6 +223,12 @@ struct VaultSection {
 struct TrustSection {
     #[serde(deserialize_with = "parsed")]
     domain: TrustDomain,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct KeyringSection {
+    mirrors: Vec<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]
@@ -224,6 +267,8 @@ impl Config {
                 model_owner: identities("model_owner", file.roles.model_owner)?,
                 auditor: identities("auditor", file.roles.auditor)?,
             },
+            root: file.root,
+            mirrors: file.keyring.mirrors,
             clock: file.clock,
             log: file.log,
             trust_domain: domain,
@@ -313,6 +358,10 @@ mod tests {
             "privacy_officer",
             "model_owner",
             "auditor",
+            "custody",
+            "path",
+            "allow_copies",
+            "mirrors",
             "max_jump",
             "max_gap",
             "level",

@@ -1,5 +1,7 @@
 //! The few things about files that durability needs and `std` does not say in one word.
 
+pub mod direct;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -56,14 +58,24 @@ pub fn write_and_verify(file: &File, bytes: &[u8], offset: u64) -> io::Result<()
 pub fn sync_and_verify(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     // Not the times of the file, which would cost a transaction of the file system's journal.
     file.sync_data()?;
-    rustix::fs::fadvise(file, 0, None, Advice::DontNeed)?;
+    forget_cached(file)?;
     let mut back = zeroize::Zeroizing::new(vec![0; bytes.len()]);
     file.read_exact_at(&mut back, offset)?;
-    if *back == bytes {
-        Ok(())
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidData, "the medium gave back other bytes than were written"))
-    }
+    if *back == bytes { Ok(()) } else { Err(other_bytes()) }
+}
+
+/// Has the system forget what it keeps of a file in memory, so that the next read is of the medium.
+///
+/// # Errors
+/// When it refuses.
+pub fn forget_cached(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::fadvise(file, 0, None, Advice::DontNeed)?)
+}
+
+/// What to say when other bytes come back than were written.
+#[must_use]
+pub fn other_bytes() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the medium gave back other bytes than were written")
 }
 
 /// Syncs the file at `path` and reads it past the page cache, which may have what a failed sync of another run never wrote.
@@ -73,7 +85,7 @@ pub fn sync_and_verify(file: &File, bytes: &[u8], offset: u64) -> io::Result<()>
 pub fn read_medium(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     file.sync_data()?;
-    rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)?;
+    forget_cached(&file)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     Ok(bytes)

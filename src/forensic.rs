@@ -14,7 +14,7 @@ use crate::crypto::seal::{self, Plaintext};
 use crate::crypto::secret::Secret;
 use crate::domain::ids::{Hour, RecordId, VaultId};
 use crate::domain::record::{Part, Record};
-use crate::keys::keyring::format::{self, Head, HourKey};
+use crate::keys::keyring::format::{self, Head, HourKey, Slot};
 use crate::keys::root::file::roots_in;
 use crate::keys::tree::Tree;
 use crate::store::ledger::Ledger;
@@ -165,7 +165,8 @@ fn open_heads(archive: &Archive, root_cell: &[u8], vault: &VaultId, tried: &mut 
     let mut heads = Vec::new();
     for (_, slot) in archive.versions().filter(|(path, _)| path.starts_with("keyring") && !is_page(path)) {
         tried.heads = tried.heads.saturating_add(1);
-        heads.extend(roots.iter().filter_map(|root| format::open_head(slot, vault, &root.secret)));
+        let Some(slot) = Slot::parse(slot) else { continue };
+        heads.extend(roots.iter().filter_map(|root| slot.open(vault, root)));
     }
     tried.heads_opened = heads.len();
     heads

@@ -6,3 +6,29 @@
 pub mod keyring;
 pub mod root;
 pub mod tree;
+
+use std::path::{Path, PathBuf};
+
+/// Where the keys of a vault are, beside its own directory.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// Where its root is.
+    pub root: root::Setting,
+    /// Where the keyring is mirrored to.
+    pub mirrors: Vec<PathBuf>,
+}
+
+impl Setting {
+    /// The usual place: a root in a file of the vault's directory, wherever that is, and no mirrors.
+    #[must_use]
+    pub fn in_directory(data_dir: &Path) -> Self {
+        let cell = root::file::Setting { path: root::file::in_directory(data_dir), allow_copies: true };
+        Self { root: root::Setting::File(cell), mirrors: Vec::new() }
+    }
+
+    /// The directories of the keyring.
+    #[must_use]
+    pub fn keyring(&self, data_dir: &Path) -> Vec<PathBuf> {
+        [data_dir.join("keyring")].into_iter().chain(self.mirrors.iter().cloned()).collect()
+    }
+}

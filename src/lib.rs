@@ -17,6 +17,7 @@ pub mod domain;
 pub mod files;
 pub mod forensic;
 pub mod keys;
+pub mod os;
 pub mod proto;
 pub mod rpc;
 pub mod store;

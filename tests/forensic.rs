@@ -17,8 +17,7 @@ use chrono::TimeDelta;
 use idvault::domain::purpose::PurposeSet;
 use idvault::domain::record::Record;
 use idvault::forensic::{Archive, Attack};
-use idvault::keys::root::file::FileCell;
-use idvault::keys::root::{Custody, Root};
+use idvault::keys::root::{Custody, Evidence, Handle, Root};
 use idvault::vault::Vault;
 use parking_lot::Mutex;
 
@@ -71,24 +70,36 @@ fn a_root_that_is_not_replaced_is_caught() {
 }
 
 /// A cell that keeps the old root beside the new one.
-struct Forgetless(FileCell);
+struct Forgetless(Box<dyn Custody>);
 
 impl Custody for Forgetless {
-    fn roots(&self) -> io::Result<Vec<Root>> {
-        self.0.roots()
+    fn make(&mut self, generation: u64) -> io::Result<Root> {
+        self.0.make(generation)
+    }
+
+    fn open(&self, handle: &Handle) -> io::Result<Option<Root>> {
+        self.0.open(handle)
     }
 
     fn put(&mut self, root: &Root) -> io::Result<()> {
         self.0.put(root)
     }
 
-    fn settle(&mut self, _generation: u64) -> io::Result<()> {
-        Ok(())
+    fn settle(&mut self, _kept: &Handle) -> io::Result<Evidence> {
+        Ok(self.0.describe())
+    }
+
+    fn clear(&mut self) -> io::Result<Evidence> {
+        Ok(self.0.describe())
+    }
+
+    fn describe(&self) -> Evidence {
+        self.0.describe()
     }
 }
 
-fn honest(cell: FileCell) -> Box<dyn Custody> {
-    Box::new(cell)
+fn honest(custody: Box<dyn Custody>) -> Box<dyn Custody> {
+    custody
 }
 
 /// A vault whose every step of every shred is archived.
@@ -98,7 +109,7 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(custody: impl FnOnce(FileCell) -> Box<dyn Custody> + Send + 'static) -> Self {
+    fn new(custody: impl FnOnce(Box<dyn Custody>) -> Box<dyn Custody> + Send + 'static) -> Self {
         let archive = Arc::new(Mutex::new(Archive::default()));
         let watching = Arc::clone(&archive);
         let scene = Scene::with(|mut blueprint| {

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use idvault::keys::Setting;
 use idvault::store::backup::Manifest;
 use idvault::vault::restore::{RestoreError, back_up, restore};
 use tempfile::TempDir;
@@ -36,7 +37,7 @@ fn backed_up(scene: &Scene) -> TempDir {
 }
 
 fn put_back(data: &Path, backup: &Path) -> Result<Manifest, RestoreError> {
-    restore(&vault_id(), data, backup, &mut |_| ())
+    restore(&vault_id(), data, &Setting::in_directory(data), backup, &mut |_| ())
 }
 
 /// Copies a directory.

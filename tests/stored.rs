@@ -10,6 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use chrono::TimeDelta;
+use idvault::keys::Setting;
 use idvault::store::ledger::journaled::JournaledLedger;
 use idvault::store::ledger::{Ledger, Transaction};
 use idvault::vault::OpenError;
@@ -25,7 +26,7 @@ fn look(data: &Path) -> (usize, usize, Vec<Damage>) {
         Seen::Part(_) => parts += 1,
         Seen::Damaged(what) => damage.push(what),
     };
-    verify(&vault_id(), data, see).unwrap();
+    verify(&vault_id(), data, &Setting::in_directory(data), see).unwrap();
     (rows, parts, damage)
 }
 
@@ -136,10 +137,10 @@ fn an_index_that_is_lost_costs_nothing() {
 fn there_must_be_a_vault_and_nobody_at_it() {
     let scene = Scene::new();
     let see = |_| ();
-    assert!(matches!(verify(&vault_id(), &scene.data(), see), Err(OpenError::Locked(_))));
+    assert!(matches!(verify(&vault_id(), &scene.data(), &Setting::in_directory(&scene.data()), see), Err(OpenError::Locked(_))));
     assert!(matches!(rebuild(&scene.data()), Err(OpenError::Locked(_))));
     let empty = tempfile::tempdir().unwrap();
-    assert!(matches!(verify(&vault_id(), empty.path(), see), Err(OpenError::Empty(_))));
+    assert!(matches!(verify(&vault_id(), empty.path(), &Setting::in_directory(empty.path()), see), Err(OpenError::Empty(_))));
     assert!(matches!(rebuild(&empty.path().join("none")), Err(OpenError::Empty(_))));
     assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
 }

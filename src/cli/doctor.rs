@@ -5,6 +5,7 @@
 
 mod certificates;
 mod clock;
+mod custody;
 mod directory;
 mod disk;
 mod finding;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 
 use super::client::Failure;
 use super::{EX_SOFTWARE, wall};
+use crate::app;
 use crate::config::Config;
 use finding::{Finding, Grade};
 
@@ -66,7 +68,9 @@ fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
     let holder = lock::holder(dir);
     let mut findings = vec![Finding::ok("configuration", format!("of the vault {}", config.vault))];
     findings.extend(certificates::examine(config, wall()?));
-    findings.extend(directory::examine(dir));
+    let keys = app::keys(config);
+    findings.extend(directory::examine(dir, &keys));
+    findings.extend(custody::examine(dir, &keys));
     findings.extend(restored::examine(dir));
     findings.extend(disk::examine(dir));
     findings.push(lock::finding(holder));

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::backup::watched;
 use super::client::Failure;
+use crate::app;
 use crate::config::Config;
 use crate::vault::restore::{complete, restore};
 
@@ -39,7 +40,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             )
         }
         Some(dir) => {
-            let manifest = watched(|see| restore(&config.vault, data_dir, dir, see))?;
+            let manifest = watched(|see| restore(&config.vault, data_dir, &app::keys(&config), dir, see))?;
             let (taken, sequence) = (manifest.taken, manifest.sequence);
             let next = "serve, replay every withdrawal and erasure since then, then: idvault restore --complete";
             (

@@ -9,22 +9,23 @@
 
 mod folder;
 pub mod format;
+mod start;
 mod state;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::PathBuf;
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::crypto::random::RandomError;
 use crate::crypto::secret::Secret;
 use crate::domain::ids::{Hour, Place, Serial, VaultId};
-use crate::files;
-use crate::keys::root::{Custody, Root};
+use crate::keys::root::{Custody, Evidence, Root};
 use folder::Folder;
-use format::{HEARTBEAT_LEN, Head, HourKey, ServiceKeys};
+use format::{HEARTBEAT_LEN, Head, HourKey, ServiceKeys, Slot};
+use start::{Opened, newest};
 use state::{NODES_IN_MEMORY, State};
 
 /// How many serials a commit sets aside for the run.
@@ -34,7 +35,7 @@ const SERIAL_RESERVE: u64 = 1 << 22;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
     /// No head opens with a root of the cell.
-    #[error("no keyring head opens with the root: the root cell and the keyring do not belong together, or one is damaged")]
+    #[error("no keyring head opens with a root of this custody: it is not the one the root is in, or the keyring is damaged")]
     NotOpened,
     /// A page that the head names is not there or does not open.
     #[error("the keyring page of hour {0} is missing or damaged")]
@@ -54,6 +55,9 @@ pub enum KeyringError {
     /// The system gave no random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),
+    /// The custody of the root failed.
+    #[error("the root's custody: {0}")]
+    Custody(io::Error),
     /// A file could not be read or written.
     #[error("the keyring's disk: {0}")]
     Disk(#[from] io::Error),
@@ -95,6 +99,17 @@ pub struct Change<'a> {
     pub heartbeat: [u8; HEARTBEAT_LEN],
 }
 
+/// A commit that happened.
+#[derive(Debug)]
+pub struct Committed {
+    /// The generation of the head whose root is destroyed.
+    pub before: u64,
+    /// The generation of the new head.
+    pub generation: u64,
+    /// What the custody says of that destruction.
+    pub evidence: Evidence,
+}
+
 /// The keyring of a running vault.
 #[expect(missing_debug_implementations, reason = "holds secrets")]
 pub struct Keyring {
@@ -107,12 +122,18 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Makes the keyring of a new vault in `dir` and puts its first root into the empty cell.
+    /// Makes the keyring of a new vault, the same in each of `dirs`, under a first root of the custody.
     ///
     /// # Errors
     /// When the disk or the custody fails.
-    pub fn create(dir: &Path, vault: &VaultId, custody: Box<dyn Custody>, change: &Change<'_>) -> Result<Self, KeyringError> {
-        files::make_dir(dir)?;
+    pub fn create(
+        dirs: &[PathBuf],
+        vault: &VaultId,
+        custody: Box<dyn Custody>,
+        change: &Change<'_>,
+    ) -> Result<Self, KeyringError> {
+        let folder = Folder::new(dirs, vault);
+        folder.make()?;
         let service = ServiceKeys { index: Secret::random()?, ledger: Secret::random()?, clock: Secret::random()? };
         let head = Head {
             generation: 0,
@@ -123,25 +144,28 @@ impl Keyring {
             months: Vec::new(),
             hours: Vec::new(),
         };
-        let keyring = Self::with(Folder::new(dir, vault), custody, State::new(head));
+        let keyring = Self::with(folder, custody, State::new(head));
         keyring.commit(change, &|_| ())?;
         Ok(keyring)
     }
 
-    /// Opens the keyring in `dir` with the newest root whose head opens, and destroys every other root.
+    /// Opens the keyring in `dirs` with the newest root whose head opens, and destroys every other root. What one directory
+    /// lacks is copied there from another.
     ///
     /// No serial can be drawn until the first commit has set some aside, after [`Keyring::mark_used`].
     ///
-    /// No page is read before its hour is asked for. One that is not there is noticed here, a damaged one then.
+    /// Of the pages only those of the last commit are read before their hour is asked for. One that is nowhere is noticed here, a
+    /// damaged one then.
     ///
     /// # Errors
     /// When no head opens, a page is missing, or the disk or the custody fails.
-    pub fn open(dir: &Path, vault: &VaultId, mut custody: Box<dyn Custody>) -> Result<Self, KeyringError> {
-        let folder = Folder::new(dir, vault);
-        let head = custody.roots()?.iter().find_map(|root| folder.read_head(root)).ok_or(KeyringError::NotOpened)?;
-        custody.settle(head.generation)?;
+    pub fn open(dirs: &[PathBuf], vault: &VaultId, mut custody: Box<dyn Custody>) -> Result<Self, KeyringError> {
+        let folder = Folder::new(dirs, vault);
+        folder.make()?;
+        let Opened { handle, head, slot } = newest(&folder, custody.as_ref())?;
+        custody.settle(&handle).map_err(KeyringError::Custody)?;
         let state = State::new(head);
-        folder.keep_pages(state.pages())?;
+        folder.keep(&slot, handle.generation, &state.pages().collect::<Vec<_>>())?;
         Ok(Self::with(folder, custody, state))
     }
 
@@ -149,9 +173,8 @@ impl Keyring {
     ///
     /// # Errors
     /// When no head opens, or the custody fails.
-    pub fn ledger_key_in(dir: &Path, vault: &VaultId, custody: &dyn Custody) -> Result<Secret, KeyringError> {
-        let head = custody.roots()?.iter().find_map(|root| Folder::new(dir, vault).read_head(root));
-        head.map(|head| head.service.ledger).ok_or(KeyringError::NotOpened)
+    pub fn ledger_key_in(dirs: &[PathBuf], vault: &VaultId, custody: &dyn Custody) -> Result<Secret, KeyringError> {
+        newest(&Folder::new(dirs, vault), custody).map(|opened| opened.head.service.ledger)
     }
 
     fn with(folder: Folder, custody: Box<dyn Custody>, state: State) -> Self {
@@ -308,11 +331,11 @@ impl Keyring {
         self.committed.notify_all();
     }
 
-    /// Forgets what `change` names, durably: steps 2 and 3 of a shred. Returns the new generation.
+    /// Forgets what `change` names, durably: steps 2 and 3 of a shred.
     ///
     /// # Errors
     /// When anything fails; the keyring is then closed, since nobody knows which head the medium holds.
-    pub fn commit(&self, change: &Change<'_>, reached: &dyn Fn(Step)) -> Result<u64, KeyringError> {
+    pub fn commit(&self, change: &Change<'_>, reached: &dyn Fn(Step)) -> Result<Committed, KeyringError> {
         let mut custody = self.custody.lock();
         let outcome = self.commit_with(custody.as_mut(), change, reached);
         if outcome.is_err() {
@@ -321,38 +344,45 @@ impl Keyring {
         outcome
     }
 
-    fn commit_with(&self, custody: &mut dyn Custody, change: &Change<'_>, reached: &dyn Fn(Step)) -> Result<u64, KeyringError> {
+    fn commit_with(
+        &self,
+        custody: &mut dyn Custody,
+        change: &Change<'_>,
+        reached: &dyn Fn(Step),
+    ) -> Result<Committed, KeyringError> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(KeyringError::Closed);
         }
-        let root = Root::fresh(state.generation.saturating_add(1))?;
+        let before = state.generation;
+        let root = custody.make(before.saturating_add(1)).map_err(KeyringError::Custody)?;
+        let generation = root.handle.generation;
         let serial_limit = state.next_serial.saturating_add(SERIAL_RESERVE);
-        let forgotten = state.forget(change, root.generation, &self.folder)?;
+        let forgotten = state.forget(change, generation, &self.folder)?;
         state.plant(change)?;
         state.planting = true;
         let mut pages = Vec::new();
         for (hour, tree, key) in forgotten.serials.keys().filter_map(|hour| state.page_of(*hour)) {
-            pages.push((hour, format::seal_page(tree, self.folder.vault(), (hour, root.generation), key)?));
+            pages.push((hour, format::seal_page(tree, self.folder.vault(), (hour, generation), key)?));
         }
-        let head = state.head(root.generation, serial_limit, change)?;
-        let slot = format::seal_head(&head, self.folder.vault(), &root.secret)?.ok_or(KeyringError::HeadTooLarge)?;
+        let head = state.head(generation, serial_limit, change)?;
+        let slot = format::seal_head(&head, self.folder.vault(), &root)?.ok_or(KeyringError::HeadTooLarge)?;
         drop(head);
         drop(state);
 
         // 2. New pages and the new head, sealed under the new root, are on the medium and open from there.
-        self.folder.write(root.generation, &pages, &slot)?;
-        self.verify(&root, &forgotten.serials, change.over)?;
+        self.folder.write(generation, &pages, &slot)?;
+        self.verify((&slot, &root), &forgotten.serials, change.over)?;
         reached(Step::Written);
 
         // 3. Commit point: the new root is durable; then the old one is destroyed.
-        custody.put(&root)?;
+        custody.put(&root).map_err(KeyringError::Custody)?;
         reached(Step::Durable);
-        custody.settle(root.generation)?;
+        let evidence = custody.settle(&root.handle).map_err(KeyringError::Custody)?;
         reached(Step::Settled);
 
         let mut state = self.state.lock();
-        state.generation = root.generation;
+        state.generation = generation;
         state.serial_limit = serial_limit;
         state.ledger_sequence = change.ledger_sequence;
         state.heartbeat = change.heartbeat;
@@ -361,17 +391,18 @@ impl Keyring {
         state.let_go(NODES_IN_MEMORY);
         drop(state);
         self.committed.notify_all();
-        Ok(root.generation)
+        Ok(Committed { before, generation, evidence })
     }
 
-    /// Reads the new head and pages back from the medium and makes sure that they hold nothing that was to go.
+    /// Makes sure that the new head and pages, as they were read back from the medium, hold nothing that was to go.
     fn verify(
         &self,
-        root: &Root,
+        (slot, root): (&[u8], &Root),
         forgotten: &BTreeMap<Hour, Vec<RangeInclusive<Serial>>>,
         over: Hour,
     ) -> Result<(), KeyringError> {
-        let head = self.folder.read_head(root).ok_or(KeyringError::NotOpened)?;
+        let slot = Slot::parse(slot).ok_or(KeyringError::NotOpened)?;
+        let head = slot.open(self.folder.vault(), root).ok_or(KeyringError::NotOpened)?;
         for (hour, key) in &head.hours {
             if *hour <= over {
                 return Err(KeyringError::NotForgotten);

@@ -4,51 +4,149 @@
 //! holds every older head, page, volume and ledger opens nothing with them once the roots that sealed them are gone.
 
 pub mod file;
+mod medium;
 
-use std::io;
+use std::path::Path;
+use std::{fmt, io};
 
-use crate::crypto::random::RandomError;
 use crate::crypto::secret::Secret;
+use file::FileCell;
 
-/// A root, with the generation of the head that it seals.
-#[expect(missing_debug_implementations, reason = "a secret has no Debug")]
-pub struct Root {
-    /// Which head it seals.
-    pub generation: u64,
-    /// The secret.
-    pub secret: Secret,
+/// A custody, as it is configured.
+#[derive(Debug, Clone)]
+pub enum Setting {
+    /// A file.
+    File(file::Setting),
 }
 
-impl Root {
-    /// A fresh root for the head of this generation.
-    ///
-    /// # Errors
-    /// When the system gives no random bytes.
-    pub fn fresh(generation: u64) -> Result<Self, RandomError> {
-        Ok(Self { generation, secret: Secret::random()? })
-    }
+/// How a root is found again: kept in the clear beside the head that it seals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handle {
+    /// Which head it seals.
+    pub generation: u64,
+    /// The head's key under the root, from a custody that never gives its roots away; empty where the root is the key.
+    pub wrapped: Vec<u8>,
+}
+
+/// A root that can be used now.
+#[expect(missing_debug_implementations, reason = "a secret has no Debug")]
+pub struct Root {
+    /// How it is found again.
+    pub handle: Handle,
+    /// The key of its head.
+    pub key: Secret,
+}
+
+/// What a custody says of the destruction of a root: goes into the certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// The custody, by its name in the configuration.
+    pub custody: &'static str,
+    /// Where the root was.
+    pub place: String,
+    /// What was done to it, and how that was made sure of.
+    pub method: String,
+    /// What that is worth.
+    pub class: Class,
+}
+
+/// How sure it is that a destroyed root is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// As far as software can tell; the medium may keep old blocks.
+    BestEffort,
+    /// The custody is one for trials.
+    Test,
+    /// As sure as the hardware token that the evidence names.
+    Token,
+    /// As sure as the key server that the evidence names.
+    Server,
 }
 
 /// Keeps roots where they can be destroyed.
 ///
-/// A commit calls [`Custody::put`], after which old and new stand side by side, then [`Custody::settle`]. A start after a
-/// crash finds one or both with [`Custody::roots`] and settles on the one whose head it opened.
+/// A commit seals its head under a root fresh from [`Custody::make`], then calls [`Custody::put`], after which old and new
+/// stand side by side, then [`Custody::settle`]. A start after a crash looks for the newest head whose root
+/// [`Custody::open`] still has, and settles on that.
 pub trait Custody: Send {
-    /// Every root that the cell holds, newest first.
+    /// A fresh root for the head of this generation. Until it is put, a crash may lose it.
     ///
     /// # Errors
-    /// When the cell cannot be read.
-    fn roots(&self) -> io::Result<Vec<Root>>;
+    /// When the system gives no random bytes, or the custody fails.
+    fn make(&mut self, generation: u64) -> io::Result<Root>;
+
+    /// The root with this handle, or `None` when it is not there.
+    ///
+    /// # Errors
+    /// When the custody fails, so that nobody knows.
+    fn open(&self, handle: &Handle) -> io::Result<Option<Root>>;
 
     /// Makes a new root durable beside the current one. When this returns, the commit has happened.
     ///
     /// # Errors
-    /// When the cell cannot be written; whether it was is found out at the next start.
+    /// When the custody fails; whether the root is durable is found out at the next start.
     fn put(&mut self, root: &Root) -> io::Result<()>;
 
-    /// Destroys every root but that of `generation`, and makes sure of it.
+    /// Destroys every root but this one, and makes sure of it.
+    ///
+    /// # Errors
+    /// When another root may still be there.
+    fn settle(&mut self, kept: &Handle) -> io::Result<Evidence>;
+
+    /// Destroys every root there is: the keyring has moved to another custody.
     ///
     /// # Errors
     /// When a root may still be there.
-    fn settle(&mut self, generation: u64) -> io::Result<()>;
+    fn clear(&mut self) -> io::Result<Evidence>;
+
+    /// Where roots are here, how they are destroyed, and what that is worth: what [`Custody::settle`] answers, with nothing done.
+    fn describe(&self) -> Evidence;
+}
+
+impl Setting {
+    /// Makes the custody of a new vault. What an attempt cut short has left in it is of no use and is destroyed.
+    ///
+    /// # Errors
+    /// When the custody cannot be had.
+    pub fn create(&self) -> io::Result<Box<dyn Custody>> {
+        match self {
+            Self::File(setting) => Ok(Box::new(FileCell::create(setting)?)),
+        }
+    }
+
+    /// Opens the custody of a vault that is there.
+    ///
+    /// # Errors
+    /// When the custody cannot be had.
+    pub fn open(&self) -> io::Result<Box<dyn Custody>> {
+        match self {
+            Self::File(setting) => Ok(Box::new(FileCell::open(setting)?)),
+        }
+    }
+
+    /// The file without which there is no root, where it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(setting) => Some(&setting.path),
+        }
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { custody, place, method, class } = self;
+        write!(formatter, "{custody} {place}: roots are {method}: {class}")
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::BestEffort => "BEST_EFFORT",
+            Self::Test => "TEST",
+            Self::Token => "TOKEN",
+            Self::Server => "SERVER",
+        })
+    }
 }

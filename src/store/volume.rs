@@ -7,7 +7,7 @@
 
 mod active;
 mod appending;
-mod direct;
+
 mod frame;
 mod layout;
 mod room;
@@ -21,9 +21,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+pub use crate::files::direct::{AlignedBuffer, DirectFile};
 use active::Volume;
 pub use appending::Appending;
-pub use direct::{AlignedBuffer, DirectFile};
 pub use frame::MAX_PAYLOAD;
 use room::Room;
 

@@ -125,6 +125,7 @@ impl From<KeyringError> for Error {
             | KeyringError::HeadTooLarge
             | KeyringError::NotForgotten
             | KeyringError::Random(_)
+            | KeyringError::Custody(_)
             | KeyringError::Disk(_) => Self::Failed(error.to_string()),
         }
     }

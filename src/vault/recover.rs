@@ -22,9 +22,9 @@ use super::{Stop, Vault};
 use crate::clock::{Clock, Heartbeat, Limits, Source};
 use crate::domain::ids::VaultId;
 use crate::files;
+use crate::keys;
 use crate::keys::keyring::{Keyring, KeyringError, Step};
 use crate::keys::root::Custody;
-use crate::keys::root::file::FileCell;
 use crate::store::ledger::journaled::JournaledLedger;
 use crate::store::ledger::{LedgerError, Transaction};
 use crate::store::schema;
@@ -88,18 +88,30 @@ pub struct Blueprint {
     pub limits: Limits,
     /// How many bytes uploads leave free on the disk.
     pub reserve: u64,
-    /// Wraps the root cell. Tests put one here that fails to forget, to see that they notice.
-    pub custody: Box<dyn FnOnce(FileCell) -> Box<dyn Custody> + Send>,
+    /// Where its keys are.
+    pub keys: keys::Setting,
+    #[expect(clippy::type_complexity, reason = "said in one place")]
+    /// Wraps the custody of the root. Tests put one here that fails to forget, to see that they notice.
+    pub custody: Box<dyn FnOnce(Box<dyn Custody>) -> Box<dyn Custody> + Send>,
     /// Told of each step of a shred. Tests take images of the directory here.
     pub observer: Box<dyn Fn(Step) + Send + Sync>,
 }
 
 impl Blueprint {
-    /// The usual vault: a file cell as it is, and nobody watching.
+    /// The usual vault: its keys in its own directory, and nobody watching.
     #[must_use]
     pub fn new(id: VaultId, data_dir: PathBuf, source: Box<dyn Source>, limits: Limits) -> Self {
-        let custody = Box::new(|cell| -> Box<dyn Custody> { Box::new(cell) });
-        Self { id, data_dir, source, limits, reserve: RESERVE, custody, observer: Box::new(|_| ()) }
+        let keys = keys::Setting::in_directory(&data_dir);
+        Self {
+            id,
+            data_dir,
+            source,
+            limits,
+            reserve: RESERVE,
+            keys,
+            custody: Box::new(|custody| custody),
+            observer: Box::new(|_| ()),
+        }
     }
 
     /// Opens the vault, made if the directory is empty. When this returns, everything due is destroyed and everything half
@@ -109,21 +121,21 @@ impl Blueprint {
     /// When the vault must not be served; see [`OpenError`].
     pub fn open(self) -> Result<Vault, OpenError> {
         let layout = Layout(self.data_dir);
-        layout.is_new()?;
+        layout.is_new_or_has(&self.keys)?;
         let lock = layout.lock()?;
         // Again, now that nobody else can make one: what was said before the lock may be about an earlier moment.
-        let is_new = layout.is_new()?;
+        let is_new = layout.is_new_or_has(&self.keys)?;
         if is_new {
-            layout.begin()?;
+            layout.begin(&self.keys)?;
         }
         layout.clear_staging()?;
+        let keyring = self.keys.keyring(&layout.0);
         let (keyring, clock, seen) = if is_new {
             let clock = layout.reading(Clock::start(self.source, self.limits, None))?;
-            let cell = layout.reading(FileCell::create(&layout.root_cell()))?;
-            (Keyring::create(&layout.keyring(), &self.id, (self.custody)(cell), &change(&clock, 0, &[]))?, clock, 0)
+            let custody = (self.custody)(custody_of(self.keys.root.create())?);
+            (Keyring::create(&keyring, &self.id, custody, &change(&clock, 0, &[]))?, clock, 0)
         } else {
-            let cell = layout.reading(FileCell::open(&layout.root_cell()))?;
-            let keyring = Keyring::open(&layout.keyring(), &self.id, (self.custody)(cell))?;
+            let keyring = Keyring::open(&keyring, &self.id, (self.custody)(custody_of(self.keys.root.open())?))?;
             let (saved, seen) = newest_heartbeat(&keyring, &layout.heartbeat());
             (keyring, layout.reading(Clock::start(self.source, self.limits, saved))?, seen)
         };
@@ -205,8 +217,8 @@ impl Vault {
 ///
 /// # Errors
 /// [`OpenError::Missing`] when there is some of a vault and not all, [`OpenError::Disk`].
-pub fn would_be_new(data_dir: &Path) -> Result<bool, OpenError> {
-    Layout(data_dir.to_owned()).is_new()
+pub fn would_be_new(data_dir: &Path, keys: &keys::Setting) -> Result<bool, OpenError> {
+    Layout(data_dir.to_owned()).is_new_or_has(keys)
 }
 
 /// The later of the clock saved by the last commit and the one saved since, and how far the ledger had come by then.
@@ -217,14 +229,15 @@ fn newest_heartbeat(keyring: &Keyring, path: &Path) -> (Option<Heartbeat>, u64) 
     (heartbeats.max_by_key(|heartbeat| heartbeat.lo), keyring.ledger_sequence().max(sequence.unwrap_or(0)))
 }
 
+/// The custody of a vault's root, or why it cannot be had.
+pub(super) fn custody_of(had: io::Result<Box<dyn Custody>>) -> Result<Box<dyn Custody>, OpenError> {
+    had.map_err(|error| KeyringError::Custody(error).into())
+}
+
 /// Where things are in a vault's directory.
 pub(super) struct Layout(pub(super) PathBuf);
 
 impl Layout {
-    pub(super) fn root_cell(&self) -> PathBuf {
-        self.0.join("root.cell")
-    }
-
     pub(super) fn keyring(&self) -> PathBuf {
         self.0.join("keyring")
     }
@@ -274,10 +287,26 @@ impl Layout {
         {
             return Ok(true);
         }
-        match [self.root_cell(), self.keyring(), self.ledger(), self.volumes()].into_iter().find(|path| !path.exists()) {
+        match [self.ledger(), self.volumes()].into_iter().find(|path| !path.exists()) {
             Some(missing) => Err(OpenError::Missing(missing)),
             None => Ok(false),
         }
+    }
+
+    /// The same, and refuses a vault that is there but not its keys.
+    fn is_new_or_has(&self, keys: &keys::Setting) -> Result<bool, OpenError> {
+        let is_new = self.is_new()?;
+        if !is_new {
+            self.must_have(keys)?;
+        }
+        Ok(is_new)
+    }
+
+    /// Refuses a vault whose keys are not there: the file of its root, or the keyring in any of its directories.
+    pub(super) fn must_have(&self, keys: &keys::Setting) -> Result<(), OpenError> {
+        let cell = keys.root.file().filter(|cell| !cell.exists()).map(Path::to_owned);
+        let no_keyring = || Some(self.keyring()).filter(|_| !keys.keyring(&self.0).iter().any(|dir| dir.exists()));
+        cell.or_else(no_keyring).map_or(Ok(()), |missing| Err(OpenError::Missing(missing)))
     }
 
     /// Refuses a directory in which there is no vault yet, or not all of one.
@@ -294,15 +323,20 @@ impl Layout {
     }
 
     /// Clears what an attempt to make a vault left behind, and says that one is being made.
-    fn begin(&self) -> Result<(), OpenError> {
+    fn begin(&self, keys: &keys::Setting) -> Result<(), OpenError> {
+        let has_begun = self.unfinished().exists();
         self.reading(files::replace(&self.unfinished(), b""))?;
-        for dir in [self.keyring(), self.ledger(), self.volumes()].iter().filter(|dir| dir.exists()) {
-            self.reading(fs::remove_dir_all(dir))?;
+        let own = [self.ledger(), self.volumes()];
+        for dir in keys.keyring(&self.0).iter().chain(&own).filter(|dir| dir.exists()) {
+            // What is elsewhere is this vault's only if making it had begun.
+            if has_begun || dir.starts_with(&self.0) {
+                self.reading(fs::remove_dir_all(dir))?;
+            }
         }
-        if self.root_cell().exists() {
-            self.reading(fs::remove_file(self.root_cell()))?;
+        match keys.root.file().filter(|cell| cell.exists() && (has_begun || cell.starts_with(&self.0))) {
+            Some(cell) => self.reading(fs::remove_file(cell)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Says that the vault is made.

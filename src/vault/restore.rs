@@ -17,13 +17,13 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::book::open_row;
-use super::recover::{Layout, OpenError};
+use super::recover::{Layout, OpenError, custody_of};
 use super::restored::Mark;
 use super::rows::VaultRow;
 use crate::domain::ids::VaultId;
 use crate::files;
+use crate::keys;
 use crate::keys::keyring::Keyring;
-use crate::keys::root::file::FileCell;
 use crate::store::backup::{self, BackupError, Manifest, Progress};
 use crate::store::ledger::Ledger;
 use crate::store::ledger::journaled::JournaledLedger;
@@ -93,11 +93,15 @@ fn resolved(path: &Path) -> Option<PathBuf> {
 ///
 /// # Errors
 /// When the backup is not whole or not of this vault: nothing is changed then. When a disk fails: see the steps above.
-pub fn restore(id: &VaultId, data_dir: &Path, from: &Path, see: &mut dyn FnMut(Progress<'_>)) -> Result<Manifest, RestoreError> {
+pub fn restore(
+    id: &VaultId,
+    data_dir: &Path,
+    keys: &keys::Setting,
+    from: &Path,
+    see: &mut dyn FnMut(Progress<'_>),
+) -> Result<Manifest, RestoreError> {
     let layout = Layout(data_dir.to_owned());
-    if let Some(missing) = [layout.root_cell(), layout.keyring()].into_iter().find(|path| !path.exists()) {
-        return Err(OpenError::Missing(missing).into());
-    }
+    layout.must_have(keys)?;
     if layout.unfinished().exists() {
         return Err(OpenError::Empty(data_dir.to_owned()).into());
     }
@@ -110,7 +114,7 @@ pub fn restore(id: &VaultId, data_dir: &Path, from: &Path, see: &mut dyn FnMut(P
     // 1. All of it beside what is there.
     layout.clear_staging()?;
     let staged = backup::stage(&manifest, from, data_dir, &layout.staging(), see).map_err(RestoreError::from);
-    let refused = staged.and_then(|()| refuse_other_keys(id, &layout)).err();
+    let refused = staged.and_then(|()| refuse_other_keys(id, &layout, keys)).err();
     if let Some(refused) = refused {
         layout.clear_staging()?;
         return Err(refused);
@@ -138,9 +142,9 @@ pub fn restore(id: &VaultId, data_dir: &Path, from: &Path, see: &mut dyn FnMut(P
 }
 
 /// Refuses a ledger that the vault's keys do not open.
-fn refuse_other_keys(id: &VaultId, layout: &Layout) -> Result<(), RestoreError> {
-    let cell = layout.reading(FileCell::open(&layout.root_cell()))?;
-    let key = Keyring::ledger_key_in(&layout.keyring(), id, &cell).map_err(OpenError::from)?;
+fn refuse_other_keys(id: &VaultId, layout: &Layout, keys: &keys::Setting) -> Result<(), RestoreError> {
+    let custody = custody_of(keys.root.open())?;
+    let key = Keyring::ledger_key_in(&keys.keyring(&layout.0), id, custody.as_ref()).map_err(OpenError::from)?;
     let ledger = JournaledLedger::open(&layout.staging().join("ledger")).map_err(OpenError::from)?;
     let row = ledger.get(&schema::vault()).map_err(OpenError::from)?;
     let opened = row.and_then(|row| open_row::<VaultRow>(&key, &schema::vault(), &row));

@@ -131,8 +131,8 @@ impl Vault {
         // The time first: who opens after the wait decides on a later one.
         let change = change(&self.clock, self.book.durable(), places);
         self.gate.wait_for_openers();
-        let generation = self.keyring.commit(&change, &self.observer)?;
-        self.finish(places, change.over, generation)?;
+        let committed = self.keyring.commit(&change, &self.observer)?;
+        self.finish(places, change.over, committed.generation)?;
         (self.observer)(Step::Finished);
         Ok(())
     }

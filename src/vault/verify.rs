@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::book::Book;
 use super::error::Error;
 use super::ingest::part_context;
-use super::recover::{Layout, OpenError};
+use super::recover::{Layout, OpenError, custody_of};
 use super::rows::RecordRow;
 use crate::crypto::seal::{self, PartKey};
 use crate::domain::ids::{RecordId, TenantId, VaultId};
 use crate::domain::record::{Part, Record, RecordState};
+use crate::keys;
 use crate::keys::keyring::Keyring;
-use crate::keys::root::file::FileCell;
 use crate::store::ledger::journaled::JournaledLedger;
 use crate::store::schema::Table;
 use crate::store::volume::{RESERVE, Volumes};
@@ -56,15 +56,16 @@ pub enum Damage {
 ///
 /// # Errors
 /// When the vault cannot be opened so far that one could look.
-pub fn verify(id: &VaultId, data_dir: &Path, mut see: impl FnMut(Seen)) -> Result<(), OpenError> {
+pub fn verify(id: &VaultId, data_dir: &Path, keys: &keys::Setting, mut see: impl FnMut(Seen)) -> Result<(), OpenError> {
     let layout = Layout(data_dir.to_owned());
     layout.must_be_whole()?;
+    layout.must_have(keys)?;
     let _lock = layout.lock()?;
     if let Err(error) = JournaledLedger::check(&layout.ledger()) {
         see(Seen::Damaged(Damage::Journal(error.to_string())));
     }
-    let cell = layout.reading(FileCell::open(&layout.root_cell()))?;
-    let keyring = Arc::new(Keyring::open(&layout.keyring(), id, Box::new(cell))?);
+    let custody = custody_of(keys.root.open())?;
+    let keyring = Arc::new(Keyring::open(&keys.keyring(data_dir), id, custody)?);
     let book = Book::new(Box::new(JournaledLedger::open(&layout.ledger())?), Arc::clone(&keyring));
     let shelf = Shelf { id, keyring: &keyring, volumes: Volumes::open(layout.volumes(), RESERVE)? };
     for row in book.rows() {

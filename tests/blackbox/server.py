@@ -88,6 +88,7 @@ class Vault:
         sections = {
             "vault": {"id": VAULT_ID},
             "server": {"listen": self.address, "data_dir": str(self.data)},
+            "root.file": {"allow_copies": True},
             "trust": {"domain": TRUST_DOMAIN},
             "roles": {role: [spiffe_id(path) for path in paths] for role, paths in ROLES.items()},
         }

@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use idvault::app::{BuildError, RunError};
 use idvault::keys::keyring::KeyringError;
-use idvault::keys::root::file::FileCell;
-use idvault::keys::root::{Custody, Root};
+use idvault::keys::root::{Custody, Evidence, Handle, Root};
 use idvault::proto::EraseSubjectRequest;
 use idvault::vault::OpenError;
 use idvault::vault::error::Error;
@@ -31,7 +30,7 @@ const FAILURES: [Failure; 4] = [Failure::PutNothing, Failure::PutAll, Failure::S
 
 /// A cell that fails once it is told to.
 struct Failing {
-    cell: FileCell,
+    cell: Box<dyn Custody>,
     failure: Failure,
     is_on: Arc<AtomicBool>,
 }
@@ -46,8 +45,12 @@ impl Failing {
 }
 
 impl Custody for Failing {
-    fn roots(&self) -> io::Result<Vec<Root>> {
-        self.cell.roots()
+    fn make(&mut self, generation: u64) -> io::Result<Root> {
+        self.cell.make(generation)
+    }
+
+    fn open(&self, handle: &Handle) -> io::Result<Option<Root>> {
+        self.cell.open(handle)
     }
 
     fn put(&mut self, root: &Root) -> io::Result<()> {
@@ -56,10 +59,19 @@ impl Custody for Failing {
         self.fails(Failure::PutAll)
     }
 
-    fn settle(&mut self, generation: u64) -> io::Result<()> {
+    fn settle(&mut self, kept: &Handle) -> io::Result<Evidence> {
         self.fails(Failure::SettleNothing)?;
-        self.cell.settle(generation)?;
-        self.fails(Failure::SettleAll)
+        let evidence = self.cell.settle(kept)?;
+        self.fails(Failure::SettleAll)?;
+        Ok(evidence)
+    }
+
+    fn clear(&mut self) -> io::Result<Evidence> {
+        self.cell.clear()
+    }
+
+    fn describe(&self) -> Evidence {
+        self.cell.describe()
     }
 }
 
@@ -166,7 +178,7 @@ async fn a_start_whose_custody_fails_serves_nothing_and_harms_nothing() {
         let opened = Server::run_as(Arc::clone(&home), clock.clone(), |blueprint| blueprint.custody = Box::new(fail)).await;
         let Err(error) = opened else { panic!("it started") };
         let is_of_keyring =
-            matches!(error, BuildError::Vault(OpenError::Keyring(KeyringError::Disk(_)) | OpenError::Recovery(_)));
+            matches!(error, BuildError::Vault(OpenError::Keyring(KeyringError::Custody(_)) | OpenError::Recovery(_)));
         assert!(is_of_keyring && error.to_string().contains("the test wants it so"), "{error}");
 
         let server = Server::run(home, clock).await;

@@ -52,7 +52,10 @@ impl Process {
             person(OFFICER),
             person(MODEL_OWNER)
         );
-        let server = format!("listen = \"127.0.0.1:0\"\ndata_dir = \"{}\"\n", home.join("data").display());
+        let server = format!(
+            "listen = \"127.0.0.1:0\"\ndata_dir = \"{}\"\n[root.file]\nallow_copies = true\n",
+            home.join("data").display()
+        );
         let rest = format!("[trust]\ndomain = \"{TRUST_DOMAIN}\"\n[log]\nformat = \"json\"\n[roles]\n{roles}");
         std::fs::write(&config, format!("[vault]\nid = \"{VAULT_ID}\"\n[server]\n{server}{rest}")).unwrap();
         command.arg("serve").arg("--config").arg(config).arg("--insecure-loopback");

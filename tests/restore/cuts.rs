@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use idvault::forensic::{Archive, Attack};
+use idvault::keys::Setting;
 use idvault::store::backup::Progress;
 use idvault::vault::error::Error;
 use idvault::vault::restore::{complete, restore};
@@ -35,7 +36,7 @@ fn a_restore_that_is_cut_anywhere_is_as_before_or_refused_or_restored() {
             Progress::Step(step) => take(step),
             Progress::Total(_) | Progress::Bytes(_) => {}
         };
-        restore(&vault_id(), data, backup.path(), &mut see).unwrap();
+        restore(&vault_id(), data, &Setting::in_directory(data), backup.path(), &mut see).unwrap();
         take("end");
     };
     scene.reopen(film).unwrap();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use idvault::keys::Setting;
 use idvault::store::backup::BackupError;
 use idvault::vault::OpenError;
 use idvault::vault::restore::{RestoreError, back_up, complete, restore};
@@ -45,9 +46,9 @@ fn no_key_is_in_a_backup() {
     assert_eq!(roots.len(), 1);
     for (path, bytes) in contents(backup.path()) {
         for root in &roots {
-            assert!(!bytes.windows(32).any(|window| window == root.secret.expose()), "{}", path.display());
+            assert!(!bytes.windows(32).any(|window| window == root.key.expose()), "{}", path.display());
         }
-        assert!(!bytes.windows(8).any(|window| window == b"IDVHEAD1" || window == b"IDVROOT1"), "{}", path.display());
+        assert!(!bytes.windows(8).any(|window| window == b"IDVHEAD2" || window == b"IDVROOT1"), "{}", path.display());
     }
 }
 
@@ -102,7 +103,8 @@ fn what_is_not_whole_or_of_another_vault_is_refused_and_changes_nothing() {
         }
         let error = put_back(data, of_others.path()).unwrap_err();
         assert!(matches!(error, RestoreError::OtherKeys), "{error}");
-        let error = restore(&"other".parse().unwrap(), data, backup.path(), &mut |_| ()).unwrap_err();
+        let error =
+            restore(&"other".parse().unwrap(), data, &Setting::in_directory(data), backup.path(), &mut |_| ()).unwrap_err();
         assert!(matches!(error, RestoreError::OtherVault { .. }), "{error}");
         assert!(matches!(complete(data), Err(RestoreError::NotRestored)));
         assert!(contents(data) == before);

@@ -1,6 +1,7 @@
 //! RESTORED, as callers see it: uploads and withdrawals go on, and every way to a release is refused by name.
 
 use chrono::TimeDelta;
+use idvault::keys::Setting;
 use idvault::proto::training_job::State;
 use idvault::proto::{CreateSnapshotRequest, CreateTrainingJobRequest, GetTrainingJobRequest};
 use idvault::vault::restore::{back_up, complete, restore};
@@ -35,7 +36,7 @@ async fn nothing_is_released_until_the_operator_says_so() {
     back_up(&VAULT_ID.parse().unwrap(), &server.data(), backup.path(), server.clock.now(), &mut |_| ()).unwrap();
     let (home, mut clock) = server.stop().await;
     let data = home.path().join("data");
-    restore(&VAULT_ID.parse().unwrap(), &data, backup.path(), &mut |_| ()).unwrap();
+    restore(&VAULT_ID.parse().unwrap(), &data, &Setting::in_directory(&data), backup.path(), &mut |_| ()).unwrap();
     clock.advance(TimeDelta::hours(2));
     let server = Server::run(home, clock).await;
     let client = &server.client;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use idvault::app::{App, BuildError, RunError};
 use idvault::clock::{FileSource, Limits};
-use idvault::config::{ClockLimits, Config, Log, Server as Listen};
+use idvault::config::{ClockLimits, Config, Log, RootSettings, Server as Listen};
 use idvault::vault::{Blueprint, Vault};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -181,6 +181,8 @@ pub(crate) fn config(home: &Path) -> Config {
         tls: None,
         trust_domain: TRUST_DOMAIN.parse().unwrap(),
         roles: roles(),
+        root: RootSettings::default(),
+        mirrors: Vec::new(),
         clock: ClockLimits::default(),
         log: Log::default(),
     }

@@ -34,7 +34,7 @@ impl Process {
     pub(super) async fn start(home: &Path, load: &Load) -> Result<(Self, Duration), Failure> {
         let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).map_err(refused)?;
         let config = format!(
-            "[vault]\nid = \"{VAULT}\"\n[server]\nlisten = \"{address}\"\ndata_dir = {}\n[trust]\ndomain = \"{DOMAIN}\"\n[log]\nlevel = \"error\"\n",
+            "[vault]\nid = \"{VAULT}\"\n[server]\nlisten = \"{address}\"\ndata_dir = {}\n[root.file]\nallow_copies = true\n[trust]\ndomain = \"{DOMAIN}\"\n[log]\nlevel = \"error\"\n",
             serde_json::Value::from(home.join("data").display().to_string()),
         );
         let path = home.join("idvault.toml");

@@ -20,7 +20,7 @@ use crate::app::{self, App, BuildError};
 use crate::cli::client::Failure;
 use crate::cli::new_uuid;
 use crate::clock::{Limits, Reading, Source, SystemSource};
-use crate::config::{ClockLimits, Config, Log, Roles, Server};
+use crate::config::{ClockLimits, Config, Log, Roles, RootSettings, Server};
 use crate::domain::category::Category;
 use crate::domain::ids::{Identity, JobId};
 use crate::domain::job::{ApproverRole, JobSpec};
@@ -270,6 +270,8 @@ fn config(dir: &Path, wire: &Wire) -> Result<Config, Failure> {
         tls: wire.config(),
         trust_domain: parsed(DOMAIN)?,
         roles: Roles::default(),
+        root: RootSettings::default(),
+        mirrors: Vec::new(),
         clock: ClockLimits::default(),
         log: Log::default(),
     })

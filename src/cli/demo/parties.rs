@@ -16,7 +16,7 @@ use tonic::{Request, Status};
 use super::specimens::Specimen;
 use crate::app::{App, RunError};
 use crate::clock::{FileSource, Limits};
-use crate::config::{ClockLimits, Config, Log, Roles, Server};
+use crate::config::{ClockLimits, Config, Log, Roles, RootSettings, Server};
 use crate::crypto::{key_proof, random, receipt};
 use crate::domain::ids::{Identity, VaultId};
 use crate::forensic::Archive;
@@ -253,6 +253,8 @@ fn config(data_dir: PathBuf) -> Result<Config, Failure> {
             model_owner: person(MODEL_OWNER)?,
             auditor: Vec::new(),
         },
+        root: RootSettings::default(),
+        mirrors: Vec::new(),
         clock: ClockLimits::default(),
         log: Log::default(),
     })

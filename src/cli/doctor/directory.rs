@@ -8,17 +8,18 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 
 use super::finding::Finding;
+use crate::keys;
 use crate::vault::would_be_new;
 
 const WHAT: &str = "data directory";
 
-pub(super) fn examine(dir: &Path) -> Vec<Finding> {
+pub(super) fn examine(dir: &Path, keys: &keys::Setting) -> Vec<Finding> {
     match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => vec![to_be_made(dir)],
         Err(error) => {
             vec![Finding::fail(WHAT, format!("{}: {error}", dir.display()), "name another directory, or open this one")]
         }
-        Ok(_) => vec![usable(dir), contents(dir), permissions(dir)],
+        Ok(_) => vec![usable(dir), contents(dir, keys), permissions(dir, keys)],
     }
 }
 
@@ -50,21 +51,20 @@ fn usable(dir: &Path) -> Finding {
 }
 
 /// Whether what is there is a vault, or nothing that is worth anything.
-fn contents(dir: &Path) -> Finding {
+fn contents(dir: &Path, keys: &keys::Setting) -> Finding {
     const WHAT: &str = "data";
     const NEXT: &str = "restore what is missing, or name an empty directory: the vault will not start over data";
-    match would_be_new(dir) {
+    match would_be_new(dir, keys) {
         Ok(true) => Finding::ok(WHAT, "none: a new vault will be made"),
         Ok(false) => Finding::ok(WHAT, "a vault, whole"),
         Err(error) => Finding::fail(WHAT, error.to_string(), NEXT),
     }
 }
 
-fn permissions(dir: &Path) -> Finding {
+fn permissions(dir: &Path, keys: &keys::Setting) -> Finding {
     const WHAT: &str = "permissions";
     let open = |path: &Path| fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o077 != 0);
-    let cell = dir.join("root.cell");
-    if open(&cell) {
+    if let Some(cell) = keys.root.file().filter(|cell| open(cell)) {
         let finding = format!("{} is open to others than its owner", cell.display());
         return Finding::fail(WHAT, finding, "chmod 600; whoever read it can open what was alive then, so find out who could");
     }
@@ -81,7 +81,7 @@ mod tests {
     use crate::cli::doctor::finding::Grade;
 
     fn grades(dir: &Path) -> Vec<Grade> {
-        examine(dir).iter().map(|finding| finding.grade).collect()
+        examine(dir, &keys::Setting::in_directory(dir)).iter().map(|finding| finding.grade).collect()
     }
 
     fn set_mode(path: &Path, mode: u32) {
@@ -125,7 +125,7 @@ mod tests {
         for (of_dir, of_cell, grade) in [(0o700, 0o600, Grade::Ok), (0o750, 0o600, Grade::Fail), (0o700, 0o640, Grade::Fail)] {
             set_mode(dir.path(), of_dir);
             set_mode(&cell, of_cell);
-            assert_eq!(permissions(dir.path()).grade, grade, "{of_dir:o} {of_cell:o}");
+            assert_eq!(permissions(dir.path(), &keys::Setting::in_directory(dir.path())).grade, grade, "{of_dir:o} {of_cell:o}");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 
 use super::finding::Finding;
+use crate::app;
 use crate::cli::progress;
 use crate::config::Config;
 use crate::vault::OpenError;
@@ -30,7 +31,7 @@ pub(super) fn look_through(config: &Config) -> Vec<Finding> {
     let bar = progress::counter();
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut found = Found::default();
-    let looked = verify(&config.vault, &config.server.data_dir, |seen| found.add(seen, &bar));
+    let looked = verify(&config.vault, &config.server.data_dir, &app::keys(config), |seen| found.add(seen, &bar));
     bar.finish_and_clear();
     let Found { rows, parts, bytes, damage, damaged } = found;
     let sum = format!("{rows} rows, {parts} parts, {bytes} bytes open");

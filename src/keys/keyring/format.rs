@@ -1,8 +1,9 @@
 //! The keyring's files: the head and its pages, encoded and sealed.
 //!
-//! A head slot, all numbers big-endian: magic `IDVHEAD1`, generation (8 bytes), length of the sealed head (4), the sealed
-//! head, zeros. The head is sealed under its root and a page under the key that its head holds for it, both with the
-//! function that seals parts, so that a wrong key fails on the commitment. `docs/format.md` has the byte tables.
+//! A head slot, all numbers big-endian: magic `IDVHEAD2`, generation (8 bytes), length of what the custody keeps of the root
+//! beside it (2), that, length of the sealed head (4), the sealed head, zeros. The head is sealed under its root and a page under
+//! the key that its head holds for it, both with the function that seals parts, so that a wrong key fails on the commitment.
+//! `docs/format.md` has the byte tables.
 
 use zeroize::Zeroizing;
 
@@ -10,6 +11,7 @@ use crate::crypto::random::RandomError;
 use crate::crypto::seal::{self, Salt};
 use crate::crypto::secret::Secret;
 use crate::domain::ids::{Hour, VaultId};
+use crate::keys::root::{Handle, Root};
 use crate::keys::tree::{NODE_LEN, Tree};
 
 /// The bytes of a head slot.
@@ -17,7 +19,9 @@ pub const HEAD_SLOT_LEN: usize = 64 << 10;
 /// The bytes of a saved clock reading, which the keyring keeps without reading it.
 pub const HEARTBEAT_LEN: usize = 40;
 
-const MAGIC: [u8; 8] = *b"IDVHEAD1";
+const MAGIC: [u8; 8] = *b"IDVHEAD2";
+/// Slots of the first version had nothing beside the head.
+const FIRST_MAGIC: [u8; 8] = *b"IDVHEAD1";
 /// The version of heads; the first knew nothing of the ledger.
 const HEAD_VERSION: u8 = 2;
 const FIRST_HEAD_VERSION: u8 = 1;
@@ -72,15 +76,54 @@ pub enum HourKey<S> {
     },
 }
 
-/// The bytes of a head slot, or `None` if the head does not fit.
+/// A head slot as it lies on the medium.
+#[derive(Debug)]
+pub struct Slot<'a> {
+    /// How the root that opens it is found.
+    pub handle: Handle,
+    sealed: &'a [u8],
+}
+
+impl<'a> Slot<'a> {
+    /// The slot in these bytes, if there is one.
+    #[must_use]
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (magic, rest) = bytes.split_first_chunk()?;
+        let (generation, rest) = rest.split_first_chunk()?;
+        let (wrapped, rest) = match *magic {
+            MAGIC => {
+                let (length, rest) = rest.split_first_chunk()?;
+                rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?
+            }
+            FIRST_MAGIC => (&[][..], rest),
+            _ => return None,
+        };
+        let (length, rest) = rest.split_first_chunk()?;
+        let sealed = rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+        Some(Self { handle: Handle { generation: u64::from_be_bytes(*generation), wrapped: wrapped.to_vec() }, sealed })
+    }
+
+    /// The head in it, if this root sealed it for this vault.
+    #[must_use]
+    pub fn open(&self, vault: &VaultId, root: &Root) -> Option<Head<Secret>> {
+        let generation = self.handle.generation;
+        let plaintext = seal::open(&root.key, &head_context(vault, generation), self.sealed).ok()?;
+        decode_head(generation, plaintext.expose())
+    }
+}
+
+/// The bytes of the slot of a head of the root's generation, or `None` if the head does not fit.
 ///
 /// # Errors
 /// When the system gives no random bytes.
-pub fn seal_head(head: &Head<&[u8; 32]>, vault: &VaultId, root: &Secret) -> Result<Option<Vec<u8>>, RandomError> {
-    let sealed = seal::seal(root, &Salt::random()?, &head_context(vault, head.generation), &encode_head(head));
+pub fn seal_head(head: &Head<&[u8; 32]>, vault: &VaultId, root: &Root) -> Result<Option<Vec<u8>>, RandomError> {
+    let Handle { generation, wrapped } = &root.handle;
+    let sealed = seal::seal(&root.key, &Salt::random()?, &head_context(vault, *generation), &encode_head(head));
     let mut slot = Vec::with_capacity(HEAD_SLOT_LEN);
     slot.extend_from_slice(&MAGIC);
-    slot.extend_from_slice(&head.generation.to_be_bytes());
+    slot.extend_from_slice(&generation.to_be_bytes());
+    slot.extend_from_slice(&u16::try_from(wrapped.len()).unwrap_or(u16::MAX).to_be_bytes());
+    slot.extend_from_slice(wrapped);
     slot.extend_from_slice(&u32::try_from(sealed.len()).unwrap_or(u32::MAX).to_be_bytes());
     slot.extend_from_slice(&sealed);
     if slot.len() > HEAD_SLOT_LEN {
@@ -88,17 +131,6 @@ pub fn seal_head(head: &Head<&[u8; 32]>, vault: &VaultId, root: &Secret) -> Resu
     }
     slot.resize(HEAD_SLOT_LEN, 0);
     Ok(Some(slot))
-}
-
-/// The head in a slot, if this root sealed it for this vault.
-#[must_use]
-pub fn open_head(slot: &[u8], vault: &VaultId, root: &Secret) -> Option<Head<Secret>> {
-    let (generation, rest) = slot.strip_prefix(&MAGIC)?.split_first_chunk()?;
-    let (length, rest) = rest.split_first_chunk()?;
-    let sealed = rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
-    let generation = u64::from_be_bytes(*generation);
-    let plaintext = seal::open(root, &head_context(vault, generation), sealed).ok()?;
-    decode_head(generation, plaintext.expose())
 }
 
 /// The sealed page with the frontier of a punctured hour.
@@ -226,6 +258,7 @@ impl Reader<'_> {
 mod tests {
     use super::*;
     use crate::domain::ids::Serial;
+    use proptest::prelude::*;
 
     fn head(generation: u64, hours: u32) -> Head<Secret> {
         let secret = || Secret::random().unwrap();
@@ -259,20 +292,50 @@ mod tests {
         }
     }
 
+    fn root(generation: u64, wrapped: &[u8]) -> Root {
+        Root { handle: Handle { generation, wrapped: wrapped.to_vec() }, key: Secret::random().unwrap() }
+    }
+
     #[test]
     fn a_head_opens_as_itself_only() {
         let (vault, other): (VaultId, VaultId) = ("hk-1".parse().unwrap(), "hk-2".parse().unwrap());
-        let (root, wrong) = (Secret::random().unwrap(), Secret::random().unwrap());
-        let head = head(9, 724);
-        let slot = seal_head(&exposed(&head), &vault, &root).unwrap().unwrap();
-        let opened = open_head(&slot, &vault, &root).unwrap();
-        assert_eq!(*encode_head(&exposed(&opened)), *encode_head(&exposed(&head)));
-        assert_eq!(opened.generation, 9);
-        assert!(open_head(&slot, &vault, &wrong).is_none());
-        assert!(open_head(&slot, &other, &root).is_none());
-        let mut renumbered = slot.clone();
-        renumbered[15] ^= 1;
-        assert!(open_head(&renumbered, &vault, &root).is_none());
+        for wrapped in [&b""[..], b"what a custody keeps of it"] {
+            let (root, wrong) = (root(9, wrapped), root(9, wrapped));
+            let head = head(9, 724);
+            let bytes = seal_head(&exposed(&head), &vault, &root).unwrap().unwrap();
+            let slot = Slot::parse(&bytes).unwrap();
+            assert_eq!(slot.handle, root.handle);
+            let opened = slot.open(&vault, &root).unwrap();
+            assert_eq!(*encode_head(&exposed(&opened)), *encode_head(&exposed(&head)));
+            assert_eq!(opened.generation, 9);
+            assert!(slot.open(&vault, &wrong).is_none());
+            assert!(slot.open(&other, &root).is_none());
+            let mut renumbered = bytes.clone();
+            renumbered[15] ^= 1;
+            assert!(Slot::parse(&renumbered).unwrap().open(&vault, &root).is_none());
+        }
+    }
+
+    #[test]
+    fn a_slot_of_the_first_version_opens() {
+        let (vault, root) = ("hk-1".parse().unwrap(), root(9, b""));
+        let slot = seal_head(&exposed(&head(9, 3)), &vault, &root).unwrap().unwrap();
+        let first = [&FIRST_MAGIC[..], &slot[8..16], &slot[18..]].concat();
+        let parsed = Slot::parse(&first).unwrap();
+        assert_eq!(parsed.handle, root.handle);
+        assert_eq!(parsed.open(&vault, &root).unwrap().serial_limit, 77);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_slot_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..64), cut in 0_usize..200) {
+            let slot = seal_head(&exposed(&head(9, 1)), &"hk-1".parse().unwrap(), &root(9, b"wrapped")).unwrap().unwrap();
+            for bytes in [&bytes[..], &slot[..cut], &[&slot[..cut], &bytes].concat()] {
+                if let Some(slot) = Slot::parse(bytes) {
+                    prop_assert!(slot.sealed.len() <= bytes.len());
+                }
+            }
+        }
     }
 
     #[test]
@@ -289,8 +352,7 @@ mod tests {
 
     #[test]
     fn a_head_that_does_not_fit_is_refused() {
-        let root = Secret::random().unwrap();
-        assert!(seal_head(&exposed(&head(1, 3000)), &"hk-1".parse().unwrap(), &root).unwrap().is_none());
+        assert!(seal_head(&exposed(&head(1, 3000)), &"hk-1".parse().unwrap(), &root(1, b"")).unwrap().is_none());
     }
 
     #[test]

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use super::*;
-use crate::keys::root::file::FileCell;
+use crate::keys::Setting;
 
 const HOURS: u32 = 6;
 
@@ -31,12 +33,13 @@ fn change(punctures: &[Place]) -> Change<'_> {
 }
 
 fn new(dir: &Path) -> Keyring {
-    let cell = FileCell::create(&dir.join("root.cell")).unwrap();
-    Keyring::create(&dir.join("keyring"), &vault(), Box::new(cell), &change(&[])).unwrap()
+    let keys = Setting::in_directory(dir);
+    Keyring::create(&keys.keyring(dir), &vault(), keys.root.create().unwrap(), &change(&[])).unwrap()
 }
 
 fn open(dir: &Path) -> Result<Keyring, KeyringError> {
-    Keyring::open(&dir.join("keyring"), &vault(), Box::new(FileCell::open(&dir.join("root.cell")).unwrap()))
+    let keys = Setting::in_directory(dir);
+    Keyring::open(&keys.keyring(dir), &vault(), keys.root.open().unwrap())
 }
 
 /// A keyring with two records in each hour, the second of which is shredded, and the leaf of the first.
@@ -112,6 +115,105 @@ fn a_page_that_is_missing_is_noticed_at_the_start() {
     assert_eq!(pages(dir.path()).len(), 6, "what no head names is still there");
     fs::remove_file(page_of(dir.path(), hour(3))).unwrap();
     assert!(matches!(open(dir.path()), Err(KeyringError::PageDamaged(missing)) if missing == hour(3)));
+}
+
+fn mirrored(dir: &Path) -> Setting {
+    Setting { mirrors: vec![dir.join("mirror")], ..Setting::in_directory(dir) }
+}
+
+fn open_mirrored(dir: &Path) -> Result<Keyring, KeyringError> {
+    let keys = mirrored(dir);
+    Keyring::open(&keys.keyring(dir), &vault(), keys.root.open().unwrap())
+}
+
+/// The digests of the files in a directory of the keyring; not of the head before the last.
+fn files(dir: &Path) -> BTreeMap<PathBuf, String> {
+    let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: BTreeMap<_, _> =
+        paths.map(|path| (PathBuf::from(path.file_name().unwrap()), fs::read(path).unwrap())).collect();
+    let older = {
+        let mut heads: Vec<_> =
+            files.iter().filter(|(name, _)| name.starts_with("head.0") || name.starts_with("head.1")).collect();
+        heads.sort_by_key(|(_, head)| Slot::parse(head).unwrap().handle.generation);
+        heads.into_iter().rev().skip(1).map(|(name, _)| name.clone()).collect::<Vec<_>>()
+    };
+    files.retain(|name, _| !older.contains(name));
+    files.into_iter().map(|(name, bytes)| (name, base16ct::lower::encode_string(&Sha256::digest(bytes)))).collect()
+}
+
+#[test]
+fn a_mirror_holds_the_same_and_stands_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let (own, mirror) = (dir.path().join("keyring"), dir.path().join("mirror"));
+    let (keyring, alive) = punctured(dir.path());
+    drop(keyring);
+    let alive_in = |keyring: &Keyring| {
+        for (place, leaf) in &alive {
+            assert_eq!(keyring.leaf(*place).unwrap().unwrap().expose(), leaf);
+        }
+    };
+
+    let keyring = open_mirrored(dir.path()).unwrap();
+    assert_eq!(files(&own), files(&mirror), "a new mirror is filled");
+    let before: Vec<_> = files(&mirror).into_keys().map(|name| (fs::read(mirror.join(&name)).unwrap(), name)).collect();
+    let first = *alive.keys().next().unwrap();
+    // The first commit sets serials aside.
+    keyring.commit(&change(&[]), &|_| ()).unwrap();
+    keyring.commit(&change(&[keyring.draw(first.hour).unwrap().0]), &|_| ()).unwrap();
+    keyring.remove_old_pages().unwrap();
+    assert_eq!(files(&own), files(&mirror), "a commit writes both");
+    drop(keyring);
+
+    for (lost, left) in [(&own, &mirror), (&mirror, &own)] {
+        fs::remove_dir_all(lost).unwrap();
+        alive_in(&open_mirrored(dir.path()).unwrap());
+        assert_eq!(files(lost), files(left), "what is lost comes back from the other");
+    }
+    // One that was away for some commits has nothing that opens, and one with a damaged page is not asked.
+    fs::remove_dir_all(&mirror).unwrap();
+    fs::create_dir(&mirror).unwrap();
+    for (bytes, name) in &before {
+        fs::write(mirror.join(name), bytes).unwrap();
+    }
+    fs::write(page_of(dir.path(), hour(2)), b"noise").unwrap();
+    alive_in(&open_mirrored(dir.path()).unwrap());
+}
+
+#[test]
+fn a_mirror_that_cannot_be_written_closes_the_keyring() {
+    let dir = tempfile::tempdir().unwrap();
+    let (keyring, _) = punctured(dir.path());
+    drop(keyring);
+    let keyring = open_mirrored(dir.path()).unwrap();
+    fs::remove_dir_all(dir.path().join("mirror")).unwrap();
+    let error = keyring.commit(&change(&[]), &|_| ()).unwrap_err();
+    assert!(error.to_string().contains("mirror"), "{error}");
+    assert!(matches!(keyring.commit(&change(&[]), &|_| ()), Err(KeyringError::Closed)));
+}
+
+#[test]
+fn a_head_whose_new_page_is_not_there_did_not_happen_while_the_old_root_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    let (keyring, alive) = punctured(dir.path());
+    let generation = keyring.generation();
+    let mut custody = Setting::in_directory(dir.path()).root.open().unwrap();
+    drop(keyring);
+    // The next commit, up to its head and no further: its root is durable, its page is not.
+    let keys = Setting::in_directory(dir.path());
+    let place = *alive.keys().next().unwrap();
+    let open = newest(&Folder::new(&keys.keyring(dir.path()), &vault()), custody.as_ref()).unwrap();
+    let folder = Folder::new(&keys.keyring(dir.path()), &vault());
+    let mut state = State::new(open.head);
+    state.forget(&change(&[place]), generation + 1, &folder).unwrap();
+    let root = custody.make(generation + 1).unwrap();
+    let slot = format::seal_head(&state.head(generation + 1, 7, &change(&[])).unwrap(), &vault(), &root).unwrap().unwrap();
+    folder.write(generation + 1, &[], &slot).unwrap();
+    custody.put(&root).unwrap();
+
+    let keyring = self::open(dir.path()).unwrap();
+    assert_eq!(keyring.generation(), generation);
+    assert_eq!(keyring.leaf(place).unwrap().unwrap().expose(), &alive[&place]);
+    assert!(custody.open(&root.handle).unwrap().is_none(), "the root of what did not happen is destroyed");
 }
 
 #[test]

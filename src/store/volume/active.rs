@@ -10,11 +10,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::appending::Appending;
-use super::direct::{AlignedBuffer, DirectFile};
 use super::frame::{self, FrameHeader};
 use super::{VolumeError, volume_path};
 use crate::domain::record::Extent;
 use crate::files;
+use crate::files::direct::{AlignedBuffer, DirectFile};
 use crate::store::group::{Group, Ticket};
 
 /// A volume that reached this many bytes is followed by a new one.

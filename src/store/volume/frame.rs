@@ -15,8 +15,8 @@
 //! | 64.. | payload, then zeros up to a multiple of 4096 |
 
 use super::VolumeError;
-use super::direct::ALIGNMENT;
 use crate::domain::ids::Place;
+use crate::files::direct::ALIGNMENT;
 
 const MAGIC: [u8; 4] = *b"IVF1";
 

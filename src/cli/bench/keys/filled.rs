@@ -10,9 +10,9 @@ use crate::cli::client::Failure;
 use crate::crypto::secret::Secret;
 use crate::domain::ids::{Hour, Place, Serial, VaultId};
 use crate::domain::order::Order;
+use crate::keys;
 use crate::keys::keyring::format::HEARTBEAT_LEN;
 use crate::keys::keyring::{Change, Keyring};
-use crate::keys::root::file::FileCell;
 use crate::keys::tree::Tree;
 
 /// Thirty days.
@@ -80,8 +80,9 @@ impl Filled {
     /// Makes one in `dir`.
     pub(super) fn new(case: Case, dir: &Path) -> Result<Self, Failure> {
         std::fs::create_dir_all(dir).map_err(|error| Failure::file(dir, &error))?;
-        let cell = FileCell::create(&dir.join("root.cell")).map_err(refused)?;
-        let keyring = Keyring::create(&dir.join("keyring"), &vault()?, Box::new(cell), &change(0, &[])).map_err(refused)?;
+        let keys = keys::Setting::in_directory(dir);
+        let custody = keys.root.create().map_err(refused)?;
+        let keyring = Keyring::create(&keys.keyring(dir), &vault()?, custody, &change(0, &[])).map_err(refused)?;
         let hours: Vec<Hour> = (1..=HOURS).filter_map(Hour::new).collect();
         for hour in &hours {
             keyring.mark_used(*hour);
@@ -102,8 +103,8 @@ impl Filled {
     pub(super) fn reopen(self) -> Result<Self, Failure> {
         let Self { dir, case, keyring, withdrawn } = self;
         drop(keyring);
-        let cell = FileCell::open(&dir.join("root.cell")).map_err(refused)?;
-        let keyring = Keyring::open(&dir.join("keyring"), &vault()?, Box::new(cell)).map_err(refused)?;
+        let keys = keys::Setting::in_directory(&dir);
+        let keyring = Keyring::open(&keys.keyring(&dir), &vault()?, keys.root.open().map_err(refused)?).map_err(refused)?;
         Ok(Self { dir, case, keyring, withdrawn })
     }
 

@@ -13,7 +13,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
 /// What direct I/O wants a multiple of: at least the block size of every usual disk.
-pub(super) const ALIGNMENT: usize = 4096;
+pub(crate) const ALIGNMENT: usize = 4096;
 
 /// Bytes that begin on a multiple of 4096 in memory.
 #[derive(Debug)]
@@ -41,12 +41,12 @@ impl AlignedBuffer {
     }
 
     /// All of the memory, and where in it these bytes of the buffer are.
-    pub(super) fn into_buffer(self, range: Range<usize>) -> (Vec<u8>, Range<usize>) {
+    pub(crate) fn into_buffer(self, range: Range<usize>) -> (Vec<u8>, Range<usize>) {
         (self.bytes, self.start.saturating_add(range.start)..self.start.saturating_add(range.end))
     }
 
     /// Where bytes are added at the end.
-    pub(super) fn end(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn end(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
@@ -56,7 +56,7 @@ impl AlignedBuffer {
         self.bytes.get(self.start..).unwrap_or_default()
     }
 
-    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.start..).unwrap_or_default()
     }
 }
@@ -77,6 +77,11 @@ impl DirectFile {
         }
     }
 
+    /// The file, for what is neither read nor written.
+    pub(crate) fn file(&self) -> &File {
+        &self.0
+    }
+
     /// Writes all of it there.
     ///
     /// # Errors
@@ -85,7 +90,7 @@ impl DirectFile {
         self.or_plainly(|file| file.write_all_at(bytes, offset))
     }
 
-    pub(super) fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    pub(crate) fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         self.or_plainly(|file| file.read_exact_at(bytes, offset))
     }
 
