@@ -19,8 +19,12 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::clock::{FileSource, Limits, Source, SystemSource};
-use crate::config::Config;
-use crate::keys;
+#[cfg(feature = "pkcs11")]
+use crate::config::RootPkcs11;
+#[cfg(feature = "transit")]
+use crate::config::RootTransit;
+use crate::config::{Config, CustodyName, RootFile};
+use crate::keys::{self, root};
 use crate::proto;
 use crate::rpc::{self, Api, Callers, Proof, Role};
 use crate::tls;
@@ -113,7 +117,7 @@ impl App {
         let source = source(options)?;
         let limits = Limits { max_jump: config.clock.max_jump, max_gap: config.clock.max_gap };
         let blueprint = Blueprint {
-            keys: keys(&config),
+            keys: keys(&config)?,
             ..Blueprint::new(config.vault.clone(), config.server.data_dir.clone(), source, limits)
         };
         Self::build_on(config, blueprint).await
@@ -247,11 +251,41 @@ fn check(config: &Config, options: &Options) -> Result<(), BuildError> {
 }
 
 /// Where the keys of a vault are.
-#[must_use]
-pub fn keys(config: &Config) -> keys::Setting {
-    let path = config.root.file.path.clone().unwrap_or_else(|| keys::root::file::in_directory(&config.server.data_dir));
-    let cell = keys::root::file::Setting { path, allow_copies: config.root.file.allow_copies };
-    keys::Setting { root: keys::root::Setting::File(cell), mirrors: config.mirrors.clone() }
+///
+/// # Errors
+/// See [`custody`].
+pub fn keys(config: &Config) -> Result<keys::Setting, BuildError> {
+    Ok(keys::Setting { root: custody(config, config.root.custody)?, mirrors: config.mirrors.clone() })
+}
+
+/// A custody of the configuration, whether or not the root is there.
+///
+/// # Errors
+/// [`BuildError::Refused`] when the configuration has no section for it, or this build does not have it.
+pub fn custody(config: &Config, name: CustodyName) -> Result<root::Setting, BuildError> {
+    match name {
+        CustodyName::File => {
+            let RootFile { path, allow_copies } = config.root.file.clone();
+            let path = path.unwrap_or_else(|| root::file::in_directory(&config.server.data_dir));
+            Ok(root::Setting::File(root::file::Setting { path, allow_copies }))
+        }
+        #[cfg(feature = "pkcs11")]
+        CustodyName::Pkcs11 => {
+            let section = config.root.pkcs11.clone().ok_or(BuildError::Refused("there is no section [root.pkcs11]"))?;
+            let RootPkcs11 { module, token, pin_file, label } = section;
+            Ok(root::Setting::Pkcs11(root::pkcs11::Setting { module, token, pin_file, label }))
+        }
+        #[cfg(not(feature = "pkcs11"))]
+        CustodyName::Pkcs11 => Err(BuildError::Refused("this build has no custody pkcs11: build it with --features pkcs11")),
+        #[cfg(feature = "transit")]
+        CustodyName::Transit => {
+            let section = config.root.transit.clone().ok_or(BuildError::Refused("there is no section [root.transit]"))?;
+            let RootTransit { address, mount, prefix, token_file, ca } = section;
+            Ok(root::Setting::Transit(root::transit::Setting { address, mount, prefix, token_file, ca }))
+        }
+        #[cfg(not(feature = "transit"))]
+        CustodyName::Transit => Err(BuildError::Refused("this build has no custody transit: build it with --features transit")),
+    }
 }
 
 /// Where time comes from.

@@ -120,6 +120,10 @@ pub struct RootSettings {
     pub custody: CustodyName,
     /// Of a root in a file.
     pub file: RootFile,
+    /// Of a root in a token.
+    pub pkcs11: Option<RootPkcs11>,
+    /// Of a root on a key server.
+    pub transit: Option<RootTransit>,
 }
 
 /// The custodies there are.
@@ -129,6 +133,10 @@ pub enum CustodyName {
     /// A file.
     #[default]
     File,
+    /// A hardware token.
+    Pkcs11,
+    /// The transit engine of a key server.
+    Transit,
 }
 
 /// `[root.file]`.
@@ -139,6 +147,37 @@ pub struct RootFile {
     pub path: Option<PathBuf>,
     /// Whether it may be where copies of overwritten blocks are kept.
     pub allow_copies: bool,
+}
+
+/// `[root.pkcs11]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RootPkcs11 {
+    /// The library that speaks to the token.
+    pub module: PathBuf,
+    /// The token's label.
+    pub token: String,
+    /// A file with the user's PIN.
+    pub pin_file: PathBuf,
+    /// What this vault's roots are labelled with, and those of no other vault.
+    pub label: Option<String>,
+}
+
+/// `[root.transit]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RootTransit {
+    /// The server: `https://host:port`.
+    pub address: String,
+    /// Where the engine is mounted.
+    #[serde(default = "default_mount")]
+    pub mount: String,
+    /// What the names of this vault's keys begin with, and of no other vault's.
+    pub prefix: String,
+    /// A file with the token.
+    pub token_file: PathBuf,
+    /// The authority of the server's certificate.
+    pub ca: Option<PathBuf>,
 }
 
 /// `[clock]`.
@@ -282,6 +321,10 @@ impl Default for ClockLimits {
     }
 }
 
+fn default_mount() -> String {
+    "transit".to_owned()
+}
+
 fn default_drain() -> TimeDelta {
     DEFAULT_DRAIN
 }
@@ -361,6 +404,15 @@ mod tests {
             "custody",
             "path",
             "allow_copies",
+            "module",
+            "token",
+            "pin_file",
+            "label",
+            "address",
+            "mount",
+            "prefix",
+            "token_file",
+            "ca",
             "mirrors",
             "max_jump",
             "max_gap",
@@ -379,6 +431,8 @@ mod tests {
             (LEAST.replace("127.0.0.1:0", "localhost"), "socket address"),
             (format!("{LEAST}[clock]\nmax_jump = \"1 hour\"\n"), "span of time"),
             (format!("{LEAST}[roles]\noperator = [\"spiffe://other.test/person/olga\"]\n"), "roles.operator"),
+            (format!("{LEAST}[root]\ncustody = \"tape\"\n"), "unknown variant `tape`"),
+            (format!("{LEAST}[root.transit]\naddress = \"https://kms\"\n"), "missing field `prefix`"),
             (format!("{LEAST}[log]\nlevel = \"loud\"\n"), "unknown variant"),
             (String::new(), "missing field `vault`"),
             (format!("{LEAST}[tls]\n"), "missing field `cert`"),

@@ -89,6 +89,10 @@ impl Custody for Forgetless {
         Ok(self.0.describe())
     }
 
+    fn generations(&self) -> io::Result<Vec<u64>> {
+        self.0.generations()
+    }
+
     fn clear(&mut self) -> io::Result<Evidence> {
         Ok(self.0.describe())
     }

@@ -52,17 +52,19 @@ const OWNERS: &[(&str, &[&str])] = &[
 const CRATE_OWNERS: &[(&str, &[&str])] = &[
     ("aes_gcm", &["crypto"]),
     ("aws_lc_rs", &["crypto"]),
+    ("cryptoki", &["keys"]),
     ("getrandom", &["crypto"]),
     ("hkdf", &["crypto"]),
     ("hmac", &["crypto"]),
     ("lsm_tree", &["store"]),
     ("p256", &["crypto"]),
     ("rcgen", &["cli"]),
-    ("rustls", &["tls"]),
+    ("rustls", &["keys", "tls"]),
     ("sled", &["store"]),
     ("tokio_rustls", &["tls"]),
     ("tonic", &["app", "cli", "proto", "rpc"]),
     ("tonic_types", &["app", "cli", "proto", "rpc"]),
+    ("ureq", &["keys"]),
     ("x509_cert", &["tls"]),
 ];
 

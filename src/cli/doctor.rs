@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         findings.push(stored::make_anew(&config));
     }
     if arguments.verify {
-        findings.extend(stored::look_through(&config));
+        findings.extend(stored::look_through(&config)?);
     }
     if arguments.json {
         let json = serde_json::to_string_pretty(&findings).map_err(|error| Failure::refused(error.to_string()))?;
@@ -68,9 +68,9 @@ fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
     let holder = lock::holder(dir);
     let mut findings = vec![Finding::ok("configuration", format!("of the vault {}", config.vault))];
     findings.extend(certificates::examine(config, wall()?));
-    let keys = app::keys(config);
+    let keys = app::keys(config).map_err(|error| Failure::usage(error.to_string()))?;
     findings.extend(directory::examine(dir, &keys));
-    findings.extend(custody::examine(dir, &keys));
+    findings.extend(custody::examine(config, &keys));
     findings.extend(restored::examine(dir));
     findings.extend(disk::examine(dir));
     findings.push(lock::finding(holder));

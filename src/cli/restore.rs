@@ -40,7 +40,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             )
         }
         Some(dir) => {
-            let manifest = watched(|see| restore(&config.vault, data_dir, &app::keys(&config), dir, see))?;
+            let keys = app::keys(&config).map_err(|error| Failure::usage(error.to_string()))?;
+            let manifest = watched(|see| restore(&config.vault, data_dir, &keys, dir, see))?;
             let (taken, sequence) = (manifest.taken, manifest.sequence);
             let next = "serve, replay every withdrawal and erasure since then, then: idvault restore --complete";
             (

@@ -5,18 +5,32 @@
 
 pub mod file;
 mod medium;
+#[cfg(feature = "pkcs11")]
+pub mod pkcs11;
+#[cfg(feature = "transit")]
+pub mod transit;
 
 use std::path::Path;
 use std::{fmt, io};
 
 use crate::crypto::secret::Secret;
+use crate::domain::ids::VaultId;
 use file::FileCell;
+
+/// The generation of a vault's first head.
+const FIRST_GENERATION: u64 = 1;
 
 /// A custody, as it is configured.
 #[derive(Debug, Clone)]
 pub enum Setting {
     /// A file.
     File(file::Setting),
+    /// A hardware token.
+    #[cfg(feature = "pkcs11")]
+    Pkcs11(pkcs11::Setting),
+    /// The transit engine of a key server.
+    #[cfg(feature = "transit")]
+    Transit(transit::Setting),
 }
 
 /// How a root is found again: kept in the clear beside the head that it seals.
@@ -93,6 +107,12 @@ pub trait Custody: Send {
     /// When another root may still be there.
     fn settle(&mut self, kept: &Handle) -> io::Result<Evidence>;
 
+    /// The generations of the roots that it holds.
+    ///
+    /// # Errors
+    /// When the custody fails, so that nobody knows.
+    fn generations(&self) -> io::Result<Vec<u64>>;
+
     /// Destroys every root there is: the keyring has moved to another custody.
     ///
     /// # Errors
@@ -104,24 +124,51 @@ pub trait Custody: Send {
 }
 
 impl Setting {
-    /// Makes the custody of a new vault. What an attempt cut short has left in it is of no use and is destroyed.
+    /// Refuses to make a vault over the root of another, of the same id, whose data is elsewhere. If making it `has_begun` before and was
+    /// cut short, there may be a first root.
     ///
     /// # Errors
-    /// When the custody cannot be had.
-    pub fn create(&self) -> io::Result<Box<dyn Custody>> {
-        match self {
-            Self::File(setting) => Ok(Box::new(FileCell::create(setting)?)),
+    /// When there is such a root, or the custody cannot be had.
+    pub fn must_be_free(&self, vault: &VaultId, has_begun: bool) -> io::Result<()> {
+        if self.file().is_some_and(|cell| !cell.exists()) {
+            return Ok(());
         }
+        let custody = self.open(vault)?;
+        if custody.generations()?.into_iter().all(|generation| has_begun && generation <= FIRST_GENERATION) {
+            return Ok(());
+        }
+        let what = format!("{} holds the root of a vault {vault} whose data is not here", custody.describe().place);
+        let next = "name its directory, or another vault.id; nothing was changed";
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{what}: {next}")))
     }
 
-    /// Opens the custody of a vault that is there.
+    /// The custody of a vault that is about to be made; what is in it is destroyed.
     ///
     /// # Errors
     /// When the custody cannot be had.
-    pub fn open(&self) -> io::Result<Box<dyn Custody>> {
-        match self {
-            Self::File(setting) => Ok(Box::new(FileCell::open(setting)?)),
+    pub fn create(&self, vault: &VaultId) -> io::Result<Box<dyn Custody>> {
+        if let Self::File(setting) = self
+            && !setting.path.exists()
+        {
+            return Ok(Box::new(FileCell::create(setting)?));
         }
+        let mut custody = self.open(vault)?;
+        custody.clear()?;
+        Ok(custody)
+    }
+
+    /// The custody of a vault that is there.
+    ///
+    /// # Errors
+    /// When the custody cannot be had.
+    pub fn open(&self, vault: &VaultId) -> io::Result<Box<dyn Custody>> {
+        Ok(match self {
+            Self::File(setting) => Box::new(FileCell::open(setting)?),
+            #[cfg(feature = "pkcs11")]
+            Self::Pkcs11(setting) => Box::new(pkcs11::Token::open(setting, vault)?),
+            #[cfg(feature = "transit")]
+            Self::Transit(setting) => Box::new(transit::Engine::open(setting, vault)?),
+        })
     }
 
     /// The file without which there is no root, where it is one.
@@ -129,6 +176,10 @@ impl Setting {
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::File(setting) => Some(&setting.path),
+            #[cfg(feature = "pkcs11")]
+            Self::Pkcs11(_) => None,
+            #[cfg(feature = "transit")]
+            Self::Transit(_) => None,
         }
     }
 }

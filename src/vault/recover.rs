@@ -126,16 +126,16 @@ impl Blueprint {
         // Again, now that nobody else can make one: what was said before the lock may be about an earlier moment.
         let is_new = layout.is_new_or_has(&self.keys)?;
         if is_new {
-            layout.begin(&self.keys)?;
+            layout.begin(&self.id, &self.keys)?;
         }
         layout.clear_staging()?;
         let keyring = self.keys.keyring(&layout.0);
         let (keyring, clock, seen) = if is_new {
             let clock = layout.reading(Clock::start(self.source, self.limits, None))?;
-            let custody = (self.custody)(custody_of(self.keys.root.create())?);
+            let custody = (self.custody)(custody_of(self.keys.root.create(&self.id))?);
             (Keyring::create(&keyring, &self.id, custody, &change(&clock, 0, &[]))?, clock, 0)
         } else {
-            let keyring = Keyring::open(&keyring, &self.id, (self.custody)(custody_of(self.keys.root.open())?))?;
+            let keyring = Keyring::open(&keyring, &self.id, (self.custody)(custody_of(self.keys.root.open(&self.id))?))?;
             let (saved, seen) = newest_heartbeat(&keyring, &layout.heartbeat());
             (keyring, layout.reading(Clock::start(self.source, self.limits, saved))?, seen)
         };
@@ -323,20 +323,21 @@ impl Layout {
     }
 
     /// Clears what an attempt to make a vault left behind, and says that one is being made.
-    fn begin(&self, keys: &keys::Setting) -> Result<(), OpenError> {
+    fn begin(&self, id: &VaultId, keys: &keys::Setting) -> Result<(), OpenError> {
         let has_begun = self.unfinished().exists();
+        keys.root.must_be_free(id, has_begun).map_err(KeyringError::Custody)?;
         self.reading(files::replace(&self.unfinished(), b""))?;
         let own = [self.ledger(), self.volumes()];
         for dir in keys.keyring(&self.0).iter().chain(&own).filter(|dir| dir.exists()) {
             // What is elsewhere is this vault's only if making it had begun.
             if has_begun || dir.starts_with(&self.0) {
                 self.reading(fs::remove_dir_all(dir))?;
+            } else if self.reading(fs::read_dir(dir))?.next().is_some() {
+                let error = io::Error::new(io::ErrorKind::AlreadyExists, "a mirror of a new keyring must be empty");
+                return Err(OpenError::Disk { path: dir.clone(), error });
             }
         }
-        match keys.root.file().filter(|cell| cell.exists() && (has_begun || cell.starts_with(&self.0))) {
-            Some(cell) => self.reading(fs::remove_file(cell)),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Says that the vault is made.

@@ -143,7 +143,7 @@ pub fn restore(
 
 /// Refuses a ledger that the vault's keys do not open.
 fn refuse_other_keys(id: &VaultId, layout: &Layout, keys: &keys::Setting) -> Result<(), RestoreError> {
-    let custody = custody_of(keys.root.open())?;
+    let custody = custody_of(keys.root.open(id))?;
     let key = Keyring::ledger_key_in(&keys.keyring(&layout.0), id, custody.as_ref()).map_err(OpenError::from)?;
     let ledger = JournaledLedger::open(&layout.staging().join("ledger")).map_err(OpenError::from)?;
     let row = ledger.get(&schema::vault()).map_err(OpenError::from)?;

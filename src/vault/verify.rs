@@ -64,7 +64,7 @@ pub fn verify(id: &VaultId, data_dir: &Path, keys: &keys::Setting, mut see: impl
     if let Err(error) = JournaledLedger::check(&layout.ledger()) {
         see(Seen::Damaged(Damage::Journal(error.to_string())));
     }
-    let custody = custody_of(keys.root.open())?;
+    let custody = custody_of(keys.root.open(id))?;
     let keyring = Arc::new(Keyring::open(&keys.keyring(data_dir), id, custody)?);
     let book = Book::new(Box::new(JournaledLedger::open(&layout.ledger())?), Arc::clone(&keyring));
     let shelf = Shelf { id, keyring: &keyring, volumes: Volumes::open(layout.volumes(), RESERVE)? };

@@ -66,6 +66,10 @@ impl Custody for Failing {
         Ok(evidence)
     }
 
+    fn generations(&self) -> io::Result<Vec<u64>> {
+        self.cell.generations()
+    }
+
     fn clear(&mut self) -> io::Result<Evidence> {
         self.cell.clear()
     }

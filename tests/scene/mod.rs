@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "a failure fails the test")]
 
+#[cfg(all(feature = "pkcs11", feature = "transit"))]
+pub(crate) mod custodies;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,8 +96,13 @@ impl Scene {
 
     /// The vault in a home that outlives the scene, made if it is not there.
     pub(crate) fn at(home: &Path, clock: Hand, plan: impl FnOnce(Blueprint) -> Blueprint) -> Self {
-        let vault = plan(blueprint(&home.join("data"), &clock)).open().unwrap();
-        Self { home: home.to_owned(), _temporary: None, clock, vault: Some(Arc::new(vault)) }
+        Self::try_at(home, clock, plan).unwrap()
+    }
+
+    /// The same, if it opens.
+    pub(crate) fn try_at(home: &Path, clock: Hand, plan: impl FnOnce(Blueprint) -> Blueprint) -> Result<Self, OpenError> {
+        let vault = plan(blueprint(&home.join("data"), &clock)).open()?;
+        Ok(Self { home: home.to_owned(), _temporary: None, clock, vault: Some(Arc::new(vault)) })
     }
 
     pub(crate) fn vault(&self) -> &Arc<Vault> {
@@ -244,9 +252,15 @@ pub(crate) fn vault_id() -> VaultId {
     "scene".parse().unwrap()
 }
 
-fn blueprint(data: &Path, clock: &Hand) -> Blueprint {
+pub(crate) fn blueprint(data: &Path, clock: &Hand) -> Blueprint {
     let limits = Limits { max_jump: TimeDelta::hours(1), max_gap: TimeDelta::days(7) };
-    Blueprint::new(vault_id(), data.to_owned(), Box::new(clock.clone()), limits)
+    let blueprint = Blueprint::new(vault_id(), data.to_owned(), Box::new(clock.clone()), limits);
+    #[cfg(all(feature = "pkcs11", feature = "transit"))]
+    let blueprint = match custodies::Kind::chosen() {
+        Some(kind) => kind.under(blueprint),
+        None => blueprint,
+    };
+    blueprint
 }
 
 fn key() -> SigningKey {

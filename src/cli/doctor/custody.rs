@@ -4,18 +4,20 @@ use std::io;
 use std::path::Path;
 
 use super::finding::Finding;
+use crate::config::Config;
+use crate::domain::ids::VaultId;
 use crate::keys;
 use crate::keys::root::Class;
 
-pub(super) fn examine(data_dir: &Path, keys: &keys::Setting) -> Vec<Finding> {
-    let mirrors = keys.mirrors.iter().map(|dir| mirror(dir, data_dir));
-    [root(&keys.root)].into_iter().chain(mirrors).collect()
+pub(super) fn examine(config: &Config, keys: &keys::Setting) -> Vec<Finding> {
+    let mirrors = keys.mirrors.iter().map(|dir| mirror(dir, &config.server.data_dir));
+    [root(&config.vault, &keys.root)].into_iter().chain(mirrors).collect()
 }
 
 /// Whether the custody can be had. That destroys nothing and makes nothing.
-fn root(setting: &keys::root::Setting) -> Finding {
+fn root(vault: &VaultId, setting: &keys::root::Setting) -> Finding {
     const WHAT: &str = "custody";
-    match setting.open() {
+    match setting.open(vault) {
         Ok(custody) => {
             let found = custody.describe();
             match found.class {
@@ -61,10 +63,15 @@ mod tests {
     fn a_cell_is_described_and_a_broken_mirror_named() {
         let dir = tempfile::tempdir().unwrap();
         let mut keys = keys::Setting::in_directory(dir.path());
-        keys.mirrors = vec![dir.path().join("mirror"), dir.path().to_owned(), dir.path().join("root.cell")];
-        let grades = |keys: &keys::Setting| examine(dir.path(), keys).iter().map(|finding| finding.grade).collect::<Vec<_>>();
-        assert_eq!(grades(&keys), [Grade::Ok, Grade::Ok, Grade::Warn, Grade::Ok]);
-        FileCell::create(&file::Setting { path: dir.path().join("root.cell"), allow_copies: true }).unwrap();
-        assert_eq!(grades(&keys), [Grade::Warn, Grade::Ok, Grade::Warn, Grade::Fail]);
+        let cell = dir.path().join("root.cell");
+        keys.mirrors = vec![dir.path().join("mirror"), dir.path().to_owned(), cell.clone()];
+        let vault = "hk-1".parse().unwrap();
+        let grades = || {
+            let mirrors = keys.mirrors.iter().map(|mirrored| mirror(mirrored, dir.path()));
+            [root(&vault, &keys.root)].into_iter().chain(mirrors).map(|finding| finding.grade).collect::<Vec<_>>()
+        };
+        assert_eq!(grades(), [Grade::Ok, Grade::Ok, Grade::Warn, Grade::Ok]);
+        FileCell::create(&file::Setting { path: cell, allow_copies: true }).unwrap();
+        assert_eq!(grades(), [Grade::Warn, Grade::Ok, Grade::Warn, Grade::Fail]);
     }
 }

@@ -6,6 +6,7 @@ use indicatif::ProgressBar;
 
 use super::finding::Finding;
 use crate::app;
+use crate::cli::client::Failure;
 use crate::cli::progress;
 use crate::config::Config;
 use crate::vault::OpenError;
@@ -26,12 +27,13 @@ pub(super) fn make_anew(config: &Config) -> Finding {
 }
 
 /// Looks at all that is stored.
-pub(super) fn look_through(config: &Config) -> Vec<Finding> {
+pub(super) fn look_through(config: &Config) -> Result<Vec<Finding>, Failure> {
     const WHAT: &str = "verify";
+    let keys = app::keys(config).map_err(|error| Failure::usage(error.to_string()))?;
     let bar = progress::counter();
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut found = Found::default();
-    let looked = verify(&config.vault, &config.server.data_dir, &app::keys(config), |seen| found.add(seen, &bar));
+    let looked = verify(&config.vault, &config.server.data_dir, &keys, |seen| found.add(seen, &bar));
     bar.finish_and_clear();
     let Found { rows, parts, bytes, damage, damaged } = found;
     let sum = format!("{rows} rows, {parts} parts, {bytes} bytes open");
@@ -42,7 +44,7 @@ pub(super) fn look_through(config: &Config) -> Vec<Finding> {
         Ok(()) if damaged == 0 => Finding::ok(WHAT, sum),
         Ok(()) => Finding::fail(WHAT, format!("{sum}, {damaged} do not"), "ask whoever sent it to send it again, or shred it"),
     });
-    findings
+    Ok(findings)
 }
 
 fn name(damage: &Damage) -> Finding {

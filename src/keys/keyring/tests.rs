@@ -34,12 +34,12 @@ fn change(punctures: &[Place]) -> Change<'_> {
 
 fn new(dir: &Path) -> Keyring {
     let keys = Setting::in_directory(dir);
-    Keyring::create(&keys.keyring(dir), &vault(), keys.root.create().unwrap(), &change(&[])).unwrap()
+    Keyring::create(&keys.keyring(dir), &vault(), keys.root.create(&vault()).unwrap(), &change(&[])).unwrap()
 }
 
 fn open(dir: &Path) -> Result<Keyring, KeyringError> {
     let keys = Setting::in_directory(dir);
-    Keyring::open(&keys.keyring(dir), &vault(), keys.root.open().unwrap())
+    Keyring::open(&keys.keyring(dir), &vault(), keys.root.open(&vault()).unwrap())
 }
 
 /// A keyring with two records in each hour, the second of which is shredded, and the leaf of the first.
@@ -123,7 +123,7 @@ fn mirrored(dir: &Path) -> Setting {
 
 fn open_mirrored(dir: &Path) -> Result<Keyring, KeyringError> {
     let keys = mirrored(dir);
-    Keyring::open(&keys.keyring(dir), &vault(), keys.root.open().unwrap())
+    Keyring::open(&keys.keyring(dir), &vault(), keys.root.open(&vault()).unwrap())
 }
 
 /// The digests of the files in a directory of the keyring; not of the head before the last.
@@ -196,7 +196,7 @@ fn a_head_whose_new_page_is_not_there_did_not_happen_while_the_old_root_lives() 
     let dir = tempfile::tempdir().unwrap();
     let (keyring, alive) = punctured(dir.path());
     let generation = keyring.generation();
-    let mut custody = Setting::in_directory(dir.path()).root.open().unwrap();
+    let mut custody = Setting::in_directory(dir.path()).root.open(&vault()).unwrap();
     drop(keyring);
     // The next commit, up to its head and no further: its root is durable, its page is not.
     let keys = Setting::in_directory(dir.path());

@@ -135,6 +135,14 @@ impl Custody for FileCell {
         self.wipe(SLOTS.into_iter().filter(|slot| *slot != slot_of(kept.generation)))
     }
 
+    fn generations(&self) -> io::Result<Vec<u64>> {
+        let mut generations = Vec::new();
+        for slot in SLOTS {
+            generations.extend(decode(self.read(slot)?.0.bytes()).map(|root| root.handle.generation));
+        }
+        Ok(generations)
+    }
+
     fn clear(&mut self) -> io::Result<Evidence> {
         self.wipe(SLOTS)
     }

@@ -81,7 +81,7 @@ impl Filled {
     pub(super) fn new(case: Case, dir: &Path) -> Result<Self, Failure> {
         std::fs::create_dir_all(dir).map_err(|error| Failure::file(dir, &error))?;
         let keys = keys::Setting::in_directory(dir);
-        let custody = keys.root.create().map_err(refused)?;
+        let custody = keys.root.create(&vault()?).map_err(refused)?;
         let keyring = Keyring::create(&keys.keyring(dir), &vault()?, custody, &change(0, &[])).map_err(refused)?;
         let hours: Vec<Hour> = (1..=HOURS).filter_map(Hour::new).collect();
         for hour in &hours {
@@ -104,7 +104,8 @@ impl Filled {
         let Self { dir, case, keyring, withdrawn } = self;
         drop(keyring);
         let keys = keys::Setting::in_directory(&dir);
-        let keyring = Keyring::open(&keys.keyring(&dir), &vault()?, keys.root.open().map_err(refused)?).map_err(refused)?;
+        let keyring =
+            Keyring::open(&keys.keyring(&dir), &vault()?, keys.root.open(&vault()?).map_err(refused)?).map_err(refused)?;
         Ok(Self { dir, case, keyring, withdrawn })
     }
 
