@@ -16,6 +16,7 @@ mod put;
 mod records;
 mod releases;
 mod restore;
+mod root;
 mod serve;
 mod shell;
 mod tenant;
@@ -59,6 +60,9 @@ enum Command {
     Backup(backup::Arguments),
     /// Put a backup back, or say that the withdrawals since were replayed.
     Restore(restore::Arguments),
+    /// Move the root of all keys to another custody.
+    #[command(subcommand)]
+    Root(root::Action),
     /// Measure a vault on this machine, beside its unprotected twin.
     #[command(subcommand)]
     Bench(bench::Action),
@@ -120,6 +124,7 @@ pub fn main() -> ExitCode {
             Command::Doctor(arguments) => told(doctor::run(&arguments)),
             Command::Backup(arguments) => told(backup::run(&arguments)),
             Command::Restore(arguments) => told(restore::run(&arguments)),
+            Command::Root(action) => told(root::run(&action)),
             Command::Bench(action) => told(bench::run(action).await),
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::DevCerts(arguments) => told(dev_certs::run(&arguments)),

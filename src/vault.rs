@@ -25,6 +25,7 @@ mod book;
 mod counts;
 mod gate;
 mod metadata;
+mod moving;
 mod recover;
 mod requests;
 mod rows;

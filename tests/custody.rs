@@ -2,10 +2,12 @@
 //!
 //! After each commit a custody that is opened afresh neither finds nor uses any root there ever was but the current one.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a failure fails the test")]
+#![expect(clippy::unwrap_used, reason = "a failure fails the test")]
 
 #[expect(dead_code, reason = "other tests use the rest")]
 mod scene;
+#[path = "custody/watched.rs"]
+mod watched;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,8 +23,9 @@ use idvault::vault::error::Error;
 use idvault::vault::{Blueprint, OpenError};
 use parking_lot::Mutex;
 
-use scene::custodies::{At, Kind, Watched};
+use scene::custodies::Kind;
 use scene::{Fetched, Hand, Scene, blueprint, new_tenant, tenant, vault_id};
+use watched::{At, Watched};
 
 /// The handles of every head in a directory.
 fn handles(data: &Path) -> BTreeMap<u64, Handle> {
@@ -33,7 +36,7 @@ fn handles(data: &Path) -> BTreeMap<u64, Handle> {
 /// Every head there ever was, seen at each step of each commit.
 type Seen = Arc<Mutex<BTreeMap<u64, Handle>>>;
 
-fn watched(kind: Kind) -> (Scene, Seen) {
+fn filmed(kind: Kind) -> (Scene, Seen) {
     let seen = Seen::default();
     let watching = Arc::clone(&seen);
     let scene = Scene::with(|blueprint| {
@@ -58,7 +61,7 @@ fn assert_only(kind: Kind, data: &Path, seen: &Seen, generation: u64) {
 #[test]
 fn after_a_commit_no_session_finds_or_uses_an_old_root() {
     for kind in Kind::ALL {
-        let (scene, seen) = watched(kind);
+        let (scene, seen) = filmed(kind);
         let (vault, data) = (scene.vault(), scene.data());
         let (first, second, third) = (scene.record(), scene.record(), scene.record());
         let generation = || vault.retention_status(None).unwrap().keyring_generation;
@@ -164,10 +167,95 @@ fn a_commit_whose_custody_fails_anywhere_is_finished_by_the_next_start() {
     }
 }
 
+/// Moves the root of the vault in a home, the custodies watched.
+fn moved(home: &Path, clock: &Hand, from: Kind, to: Kind) -> Result<idvault::keys::root::Evidence, OpenError> {
+    let data = home.join("data");
+    from.under(blueprint(&data, clock)).move_root(&to.setting(&data))
+}
+
+#[test]
+fn a_root_is_moved_and_the_old_custody_keeps_nothing() {
+    let (home, clock) = (tempfile::tempdir().unwrap(), Hand::new());
+    let data = home.path().join("data");
+    let scene = Scene::at(home.path(), clock.clone(), |blueprint| Kind::File.under(blueprint));
+    scene.vault().create_tenant(&tenant(), new_tenant()).unwrap();
+    let (alive, gone) = (scene.record(), scene.record());
+    scene.vault().shred_record(&tenant(), gone.id).unwrap();
+    assert!(matches!(moved(home.path(), &clock, Kind::File, Kind::Transit), Err(OpenError::Locked(_))));
+    drop(scene);
+    for (from, to) in [(Kind::File, Kind::Pkcs11), (Kind::Pkcs11, Kind::Transit), (Kind::Transit, Kind::File)] {
+        let evidence = moved(home.path(), &clock, from, to).unwrap();
+        assert_eq!(evidence.custody, from.name());
+        assert_eq!(from.setting(&data).open(&vault_id()).unwrap().generations().unwrap(), [0; 0], "{from:?} keeps a root");
+        let error = from.under(blueprint(&data, &clock)).open().err().unwrap();
+        assert!(error.to_string().contains("no keyring head opens with a root of this custody"), "{error}");
+        let scene = Scene::at(home.path(), clock.clone(), |blueprint| to.under(blueprint));
+        scene.vault().record(&tenant(), alive.id).unwrap();
+        assert!(matches!(scene.vault().record(&tenant(), gone.id), Err(Error::RecordGone)));
+        assert_eq!(scene.fetch(scene.job()).unwrap(), Fetched { served: 1, ..Fetched::default() });
+        assert_only(to, &data, &Seen::default(), scene.vault().retention_status(None).unwrap().keyring_generation);
+    }
+}
+
+/// What a move that was cut short has left, taken at each of its steps.
+fn cut_moves(from: Kind, to: Kind, cut: impl Fn(&Path, &Hand)) {
+    let (home, clock) = (tempfile::tempdir().unwrap(), Hand::new());
+    let data = home.path().join("data");
+    let scene = Scene::at(home.path(), clock.clone(), |blueprint| from.under(blueprint));
+    scene.vault().create_tenant(&tenant(), new_tenant()).unwrap();
+    let alive = scene.record();
+    drop(scene);
+    fs::write(data.join("moving"), to.name()).unwrap();
+    cut(&data, &clock);
+    let refused = from.under(blueprint(&data, &clock)).open().err().unwrap();
+    assert!(matches!(refused, OpenError::Moving { .. }), "{refused}");
+    if from == Kind::File {
+        let elsewhere = moved(home.path(), &clock, from, Kind::Transit);
+        assert!(matches!(elsewhere, Err(OpenError::MovingElsewhere(_))));
+    }
+    moved(home.path(), &clock, from, to).unwrap();
+    assert_eq!(from.setting(&data).open(&vault_id()).unwrap().generations().unwrap(), [0; 0]);
+    let scene = Scene::at(home.path(), clock.clone(), |blueprint| to.under(blueprint));
+    scene.vault().record(&tenant(), alive.id).unwrap();
+    assert_eq!(scene.fetch(scene.job()).unwrap(), Fetched { served: 1, ..Fetched::default() });
+    assert_only(to, &data, &Seen::default(), scene.vault().retention_status(None).unwrap().keyring_generation);
+}
+
+#[test]
+fn a_move_that_was_cut_short_is_refused_until_it_is_done_again() {
+    for (from, to) in [(Kind::File, Kind::Pkcs11), (Kind::Transit, Kind::File)] {
+        // Before anything, and with a root made in the new custody that seals nothing.
+        cut_moves(from, to, |_, _| ());
+        cut_moves(from, to, |data, _| {
+            let mut new = to.setting(data).create(&vault_id()).unwrap();
+            let root = new.make(handles(data).last_key_value().unwrap().0 + 1).unwrap();
+            new.put(&root).unwrap();
+        });
+    }
+    // After the commit: the new head is there, and so is the old root.
+    cut_moves(Kind::File, Kind::Pkcs11, |data, clock| {
+        // A move opens the vault as a start does, by a commit: the root of that one is what the cell holds then.
+        let scene = Scene::at(data.parent().unwrap(), clock.clone(), |_| unmoved(data, clock));
+        drop(scene);
+        let (cell, old) = (fs::read(data.join("root.cell")).unwrap(), handles(data));
+        moved(data.parent().unwrap(), clock, Kind::File, Kind::Pkcs11).unwrap();
+        fs::write(data.join("root.cell"), cell).unwrap();
+        fs::write(data.join("moving"), Kind::Pkcs11.name()).unwrap();
+        let kept = Kind::File.setting(data).open(&vault_id()).unwrap().open(old.last_key_value().unwrap().1).unwrap();
+        assert!(kept.is_some(), "the test did not put the old root back");
+    });
+}
+
+/// The plan of a vault whose root is in its file and not being moved.
+fn unmoved(data: &Path, clock: &Hand) -> Blueprint {
+    fs::remove_file(data.join("moving")).unwrap();
+    Kind::File.under(blueprint(data, clock))
+}
+
 #[test]
 fn a_new_vault_is_not_made_over_the_root_of_another() {
     for kind in [Kind::Pkcs11, Kind::Transit] {
-        let (scene, seen) = watched(kind);
+        let (scene, seen) = filmed(kind);
         let record = scene.record();
         let root = kind.setting(&scene.data());
         let other = tempfile::tempdir().unwrap();

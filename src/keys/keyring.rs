@@ -177,6 +177,14 @@ impl Keyring {
         newest(&Folder::new(dirs, vault), custody).map(|opened| opened.head.service.ledger)
     }
 
+    /// The generation of the newest head that this custody opens, read without changing anything.
+    ///
+    /// # Errors
+    /// When no head opens, or the custody fails.
+    pub fn generation_in(dirs: &[PathBuf], vault: &VaultId, custody: &dyn Custody) -> Result<u64, KeyringError> {
+        newest(&Folder::new(dirs, vault), custody).map(|opened| opened.handle.generation)
+    }
+
     fn with(folder: Folder, custody: Box<dyn Custody>, state: State) -> Self {
         Self { folder, state: Mutex::new(state), committed: Condvar::new(), custody: Mutex::new(custody) }
     }
@@ -342,6 +350,16 @@ impl Keyring {
             self.close();
         }
         outcome
+    }
+
+    /// A commit under a root of another custody, which is the keyring's from then on. The roots of the one before are left to whoever
+    /// has it.
+    ///
+    /// # Errors
+    /// As [`Keyring::commit`].
+    pub fn commit_to(&self, custody: Box<dyn Custody>, change: &Change<'_>) -> Result<(), KeyringError> {
+        *self.custody.lock() = custody;
+        self.commit(change, &|_| ()).map(drop)
     }
 
     fn commit_with(

@@ -171,6 +171,18 @@ impl Setting {
         })
     }
 
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            #[cfg(feature = "pkcs11")]
+            Self::Pkcs11(_) => "pkcs11",
+            #[cfg(feature = "transit")]
+            Self::Transit(_) => "transit",
+        }
+    }
+
     /// The file without which there is no root, where it is one.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {

@@ -56,6 +56,17 @@ pub enum OpenError {
     /// Putting a backup back was cut short.
     #[error("{0}: a backup is being put back, or was when it was cut short: run `idvault restore` again")]
     Replacing(PathBuf),
+    /// Moving the root was cut short.
+    #[error("{path}: the root is being moved, or was when it was cut short: run `idvault root move --to {to}` again")]
+    Moving {
+        /// The directory.
+        path: PathBuf,
+        /// The new custody.
+        to: String,
+    },
+    /// The move that was cut short was to another custody.
+    #[error("the root was being moved to the custody {0} when that was cut short: move it there first")]
+    MovingElsewhere(String),
     /// The ledger does not open.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -120,6 +131,12 @@ impl Blueprint {
     /// # Errors
     /// When the vault must not be served; see [`OpenError`].
     pub fn open(self) -> Result<Vault, OpenError> {
+        Layout(self.data_dir.clone()).must_not_be_moving()?;
+        self.open_while_moving()
+    }
+
+    /// The same, also while the root is being moved.
+    pub(super) fn open_while_moving(self) -> Result<Vault, OpenError> {
         let layout = Layout(self.data_dir);
         layout.is_new_or_has(&self.keys)?;
         let lock = layout.lock()?;
@@ -229,8 +246,8 @@ fn newest_heartbeat(keyring: &Keyring, path: &Path) -> (Option<Heartbeat>, u64) 
     (heartbeats.max_by_key(|heartbeat| heartbeat.lo), keyring.ledger_sequence().max(sequence.unwrap_or(0)))
 }
 
-/// The custody of a vault's root, or why it cannot be had.
-pub(super) fn custody_of(had: io::Result<Box<dyn Custody>>) -> Result<Box<dyn Custody>, OpenError> {
+/// What the custody of a vault's root gave, or why it did not.
+pub(super) fn custody_of<T>(had: io::Result<T>) -> Result<T, OpenError> {
     had.map_err(|error| KeyringError::Custody(error).into())
 }
 

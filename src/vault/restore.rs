@@ -102,6 +102,7 @@ pub fn restore(
 ) -> Result<Manifest, RestoreError> {
     let layout = Layout(data_dir.to_owned());
     layout.must_have(keys)?;
+    layout.must_not_be_moving()?;
     if layout.unfinished().exists() {
         return Err(OpenError::Empty(data_dir.to_owned()).into());
     }

@@ -60,6 +60,7 @@ pub fn verify(id: &VaultId, data_dir: &Path, keys: &keys::Setting, mut see: impl
     let layout = Layout(data_dir.to_owned());
     layout.must_be_whole()?;
     layout.must_have(keys)?;
+    layout.must_not_be_moving()?;
     let _lock = layout.lock()?;
     if let Err(error) = JournaledLedger::check(&layout.ledger()) {
         see(Seen::Damaged(Damage::Journal(error.to_string())));

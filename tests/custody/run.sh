@@ -36,9 +36,9 @@ bao secrets enable transit
 echo "$BAO_TOKEN" >"$work/token"
 export IDVAULT_TEST_ADDRESS=$BAO_ADDR IDVAULT_TEST_TOKEN_FILE=$work/token
 
-run() { cargo test --locked --features pkcs11,transit "$@"; }
+# One after the other: SoftHSM's files do not bear several vaults at work.
+run() { cargo test --locked --features pkcs11,transit "$@" -- --test-threads=1; }
 run --test custody
 for custody in pkcs11 transit; do
-    # One after the other: SoftHSM's files do not bear several processes at work.
-    IDVAULT_TEST_CUSTODY=$custody run --test steps -- --test-threads=1
+    IDVAULT_TEST_CUSTODY=$custody run --test steps
 done
