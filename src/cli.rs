@@ -4,6 +4,7 @@
 
 mod backup;
 mod bench;
+mod certificate;
 mod client;
 mod consent;
 mod demo;
@@ -20,6 +21,7 @@ mod root;
 mod serve;
 mod shell;
 mod tenant;
+mod verify;
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -96,6 +98,12 @@ enum Command {
     Snapshot(job::SnapshotAction),
     /// Fetch one epoch of a snapshot into a folder.
     Fetch(fetch::Arguments),
+    /// List and show certificates of destruction.
+    #[command(subcommand)]
+    Certificate(certificate::Action),
+    /// Verify what a vault has signed, without the vault.
+    #[command(subcommand)]
+    Verify(verify::Action),
     /// Show who received what: the records of a job, or the jobs of a record or person.
     Releases(releases::Arguments),
     /// Print the completions for a shell.
@@ -140,6 +148,8 @@ pub fn main() -> ExitCode {
             Command::Snapshot(action) => told(job::run_snapshot(action).await),
             Command::Fetch(arguments) => told(fetch::run(arguments).await),
             Command::Releases(arguments) => told(releases::run(arguments).await),
+            Command::Certificate(action) => told(certificate::run(action).await),
+            Command::Verify(action) => told(verify::run(&action)),
             Command::Completions(arguments) => shell::completions(&arguments),
             Command::Man(arguments) => told(shell::man(&arguments)),
         }

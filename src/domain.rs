@@ -18,3 +18,4 @@ pub mod receipt;
 pub mod record;
 pub mod retention;
 pub mod tenant;
+pub mod trigger;

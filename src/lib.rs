@@ -9,6 +9,7 @@
 //! - What was acknowledged is durable; what is answered to be gone is gone.
 
 pub mod app;
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;

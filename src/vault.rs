@@ -4,6 +4,7 @@
 //! case that changes rows does so under `writes`, applies one transaction and syncs it before it answers. The first failure
 //! of disk, ledger or keyring stops the vault: nobody guesses what reached the medium, the next start finds out.
 
+pub mod certificates;
 pub mod consents;
 pub mod error;
 pub mod ingest;
@@ -43,6 +44,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
+use crate::audit::note::NoteSigner;
 use crate::clock::Clock;
 use crate::domain::ids::{Place, RecordId, VaultId};
 use crate::domain::record::Record;
@@ -50,6 +52,7 @@ use crate::domain::retention::Now;
 use crate::keys::keyring::{Keyring, Step};
 use crate::store::volume::Volumes;
 use book::Book;
+use certificates::Certified;
 use counts::Counts;
 use error::Error;
 use gate::Gate;
@@ -70,6 +73,10 @@ pub struct Vault {
     counts: Mutex<Counts>,
     lineage: Lineage,
     batches: Batches,
+    certified: Certified,
+    signer: NoteSigner,
+    /// In how many directories the keyring is.
+    keyrings: usize,
     entrance: Entrance,
     stop: Stop,
     restored: Restored,

@@ -15,8 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::TimeDelta;
 use idvault::domain::ids::RecordId;
 use idvault::domain::purpose::PurposeSet;
+use idvault::domain::trigger::Trigger;
 use idvault::keys::keyring::Step;
 use idvault::vault::error::Error;
+use idvault::vault::pages::Page;
 
 use scene::{Fetched, Hand, Scene, new_tenant, tenant};
 
@@ -70,6 +72,16 @@ fn killed_at(step: Step, what: &str) {
     }
     assert!(matches!(scene.vault().record(&tenant(), gone), Err(Error::RecordGone)), "{what} at {step:?}");
     assert_eq!(scene.vault().retention_status(None).unwrap().backlog, 0, "{what} at {step:?}");
+    let expected = match what {
+        "shred" => (Trigger::RecordShredded, 1),
+        "withdraw" => (Trigger::ConsentWithdrawn, 1),
+        _ => (Trigger::RetentionExpired, 2),
+    };
+    let page = Page { size: 10, token: String::new() };
+    let certificates = scene.vault().certificates(&tenant(), &page).unwrap().items;
+    let said: Vec<_> = certificates.iter().map(|certificate| (certificate.trigger, certificate.records)).collect();
+    assert_eq!(said, [expected], "{what} at {step:?}: one certificate for what was destroyed");
+    scene.vault().prove_membership(&tenant(), certificates.first().unwrap().id, gone).unwrap();
 }
 
 #[test]

@@ -23,8 +23,8 @@ use crate::proto::record_service_client::RecordServiceClient;
 use crate::proto::retention_service_client::RetentionServiceClient;
 use crate::proto::tenant_service_client::TenantServiceClient;
 use crate::proto::{
-    CreateTenantRequest, GetRecordRequest, GetRetentionStatusRequest, GetRetentionStatusResponse, MetadataPolicy, Record,
-    ShredRecordRequest, Tenant, WithdrawConsentRequest,
+    CreateTenantRequest, GetCertificateRequest, GetRecordRequest, GetRetentionStatusRequest, GetRetentionStatusResponse,
+    MetadataPolicy, Record, ShredRecordRequest, Tenant, WithdrawConsentRequest,
 };
 
 /// The demo begins at 2026-03-01T09:00:00Z.
@@ -183,10 +183,21 @@ async fn shred_one(account: &mut Account, host: &Host, uploaded: &[Uploaded], wi
     let name =
         uploaded.iter().map(|uploaded| &uploaded.record.name).find(|name| *name != withdrawn).ok_or("no record is left")?.clone();
     let mut records = RecordServiceClient::new(tenant.channel.clone());
-    records.shred_record(tenant.request(ShredRecordRequest { name: name.clone() })).await?;
+    let answer = records.shred_record(tenant.request(ShredRecordRequest { name: name.clone() })).await?.into_inner();
     let looked = records.get_record(tenant.request(GetRecordRequest { name: name.clone() })).await;
     let gone = looked.is_err_and(|status| reason(&status) == "RECORD_GONE");
     account.promise("a record shredded by its tenant is gone: RECORD_GONE", gone);
+    let [certificate] =
+        <[String; 1]>::try_from(answer.destruction.unwrap_or_default().certificates).map_err(|_| "no certificate")?;
+    let request = tenant.request(GetCertificateRequest { name: certificate, record: String::new() });
+    let answer = RetentionServiceClient::new(tenant.channel.clone()).get_certificate(request).await?.into_inner();
+    let note = answer.certificate.unwrap_or_default().note;
+    let verified = host.verifier()?.open(&note).is_ok();
+    account.promise("its certificate of destruction is signed by the vault, and verified without it", verified);
+    for line in note.lines().filter(|line| ["trigger", "records", "generation", "class"].iter().any(|key| line.starts_with(key)))
+    {
+        account.tell(line.to_owned());
+    }
     Ok(name)
 }
 

@@ -108,6 +108,10 @@ uuid_id!(
     /// A snapshot of a training job; `UUIDv7`.
     SnapshotId
 );
+uuid_id!(
+    /// A certificate of destruction; `UUIDv7`.
+    CertificateId
+);
 
 /// A caller's name for one attempt to create something, `UUIDv4`: the same name within 24 hours is the same attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

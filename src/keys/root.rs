@@ -161,6 +161,10 @@ impl Setting {
     ///
     /// # Errors
     /// When the custody cannot be had.
+    #[cfg_attr(
+        not(any(feature = "pkcs11", feature = "transit")),
+        expect(unused_variables, reason = "a cell is a vault's own; tokens and servers are shared")
+    )]
     pub fn open(&self, vault: &VaultId) -> io::Result<Box<dyn Custody>> {
         Ok(match self {
             Self::File(setting) => Box::new(FileCell::open(setting)?),

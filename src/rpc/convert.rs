@@ -7,9 +7,11 @@ use prost::Message as _;
 use prost_types::Timestamp;
 use sha2::{Digest, Sha256};
 
+mod certificates;
 mod records;
 mod tenants;
 
+pub(super) use certificates::{certificate, destruction, membership, record_of};
 pub(super) use records::{attributes, part_header, receipt, record, upload, upload_header, which};
 pub(super) use tenants::{TenantField, new_tenant, tenant, tenant_fields, tenant_update};
 
@@ -28,7 +30,6 @@ use crate::vault::consents::ConsentView;
 use crate::vault::lineage::Released;
 use crate::vault::pages::Page;
 use crate::vault::release::{Content, Item, Message};
-use crate::vault::shred::Destruction;
 use crate::vault::snapshots::{Eligibility, Snapshot};
 
 /// A required text of a type of its own.
@@ -88,12 +89,6 @@ pub(super) fn consent(view: &ConsentView) -> proto::Consent {
         withdrawn_purposes: purposes(view.consent.withdrawn()),
         expire_time: Some(stamp(view.consent.receipt.expires_at)),
     }
-}
-
-/// A destruction on the wire.
-pub(super) fn destruction(destruction: Destruction) -> proto::Destruction {
-    let Destruction { record_count, last_release_sequence } = destruction;
-    proto::Destruction { record_count, last_release_sequence, certificates: Vec::new() }
 }
 
 /// What a job asks for, and the digest of it that approvers approve.

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::status::Denied;
-use crate::domain::ids::{ConsentId, JobId, RecordId, SnapshotId, TenantId};
+use crate::domain::ids::{CertificateId, ConsentId, JobId, RecordId, SnapshotId, TenantId};
 
 /// The tenant that a name begins with.
 pub(super) fn owner(name: &str, field: &'static str) -> Result<TenantId, Denied> {
@@ -31,6 +31,12 @@ pub(super) fn record(name: &str, field: &'static str) -> Result<RecordId, Denied
 pub(super) fn consent(name: &str, field: &'static str) -> Result<ConsentId, Denied> {
     let [_, consent] = parse(name, ["tenants", "consents"]).unwrap_or_default();
     id(consent).ok_or(Denied::invalid(field, "must be tenants/{tenant}/consents/{consent}"))
+}
+
+/// The certificate of a certificate's name.
+pub(super) fn certificate(name: &str, field: &'static str) -> Result<CertificateId, Denied> {
+    let [_, certificate] = parse(name, ["tenants", "certificates"]).unwrap_or_default();
+    id(certificate).ok_or(Denied::invalid(field, "must be tenants/{tenant}/certificates/{certificate}"))
 }
 
 /// The job of a job's name.
@@ -75,6 +81,11 @@ pub(super) fn of_record(tenant: &TenantId, record: RecordId) -> String {
 /// The name of a consent.
 pub(super) fn of_consent(tenant: &TenantId, consent: ConsentId) -> String {
     format!("tenants/{tenant}/consents/{consent}")
+}
+
+/// The name of a certificate.
+pub(super) fn of_certificate(tenant: &TenantId, certificate: CertificateId) -> String {
+    format!("tenants/{tenant}/certificates/{certificate}")
 }
 
 /// The name of a job.

@@ -1,4 +1,4 @@
-//! `RetentionService`: what is alive and until when.
+//! `RetentionService`: what is alive and until when, and certificates of what was destroyed.
 
 use tonic::{Request, Response, Status};
 
@@ -6,10 +6,15 @@ use super::caller::Role;
 use super::{Api, convert, names};
 use crate::proto::get_retention_status_response::Hour;
 use crate::proto::retention_service_server::RetentionService;
-use crate::proto::{GetRetentionStatusRequest, GetRetentionStatusResponse};
+use crate::proto::{
+    GetCertificateRequest, GetCertificateResponse, GetRetentionStatusRequest, GetRetentionStatusResponse,
+    ListCertificatesRequest, ListCertificatesResponse,
+};
 
 /// Who may see the counts of all tenants.
 const OVERSEERS: [Role; 2] = [Role::Operator, Role::PrivacyOfficer];
+/// Who may see the certificates of all tenants.
+const READERS: [Role; 3] = [Role::Operator, Role::PrivacyOfficer, Role::Auditor];
 
 #[tonic::async_trait]
 impl RetentionService for Api {
@@ -39,5 +44,36 @@ impl RetentionService for Api {
             hours: status.hours.iter().map(hour).collect(),
             backlog_record_count: status.backlog,
         }))
+    }
+
+    async fn list_certificates(
+        &self,
+        request: Request<ListCertificatesRequest>,
+    ) -> Result<Response<ListCertificatesResponse>, Status> {
+        let caller = self.callers.identify(&request)?;
+        let ListCertificatesRequest { parent, page_size, page_token } = request.into_inner();
+        caller.must_be_tenant_of(&parent, "parent", &READERS)?;
+        let tenant = names::tenant(&parent, "parent")?;
+        let page = convert::page(page_size, page_token);
+        let listed = self.run(move |vault| vault.certificates(&tenant, &page)).await?;
+        let certificates = listed.items.into_iter().map(convert::certificate).collect();
+        Ok(Response::new(ListCertificatesResponse { certificates, next_page_token: listed.next }))
+    }
+
+    async fn get_certificate(&self, request: Request<GetCertificateRequest>) -> Result<Response<GetCertificateResponse>, Status> {
+        let caller = self.callers.identify(&request)?;
+        let GetCertificateRequest { name, record } = request.into_inner();
+        let tenant = caller.must_be_tenant_of(&name, "name", &READERS)?;
+        let id = names::certificate(&name, "name")?;
+        let record = convert::record_of(&tenant, &record)?;
+        let run = move |vault: &crate::vault::Vault| {
+            let certificate = vault.certificate(&tenant, id)?;
+            let prove = |record| vault.prove_membership(&tenant, id, record).map(|proof| (record, proof));
+            let proved = record.map(prove).transpose()?;
+            Ok((certificate, proved))
+        };
+        let (certificate, proved) = self.run(run).await?;
+        let proof = proved.map(|(record, proof)| convert::membership(&certificate.tenant, record, proof));
+        Ok(Response::new(GetCertificateResponse { certificate: Some(convert::certificate(certificate)), proof }))
     }
 }

@@ -3,7 +3,12 @@
 //! A key is the table's byte, then fields of fixed length in big-endian order. Tenants, callers, call ids and the like
 //! appear only as [`Tag`]s (HMACs made by the vault), so a stolen index names nobody. `docs/format.md` has the byte table.
 
+mod certificates;
+
 use crate::domain::ids::{ConsentId, Hour, JobId, Place, RecordId, SnapshotId};
+pub use certificates::{
+    certificate, certificate_of, certificate_tokens, certificates, certificates_of, draft, draft_piece, draft_pieces, drafts,
+};
 
 /// Which kind of row a key belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +53,14 @@ pub enum Table {
     SnapshotPiece,
     /// Live records by hour and tenant tag.
     Count,
+    /// Certificates of destruction, by tenant tag and certificate id.
+    Certificate,
+    /// The tokens of a certificate's records, by tenant tag, certificate id and piece.
+    CertificateTokens,
+    /// Certificates that are being put together, by tenant tag and keyring generation.
+    Draft,
+    /// Their tokens, by tenant tag, keyring generation and piece.
+    DraftTokens,
     /// Rows to be removed later, by the hour in which they are due and their key.
     Due,
 }
@@ -77,6 +90,10 @@ impl Table {
             Self::Snapshot => b'S',
             Self::SnapshotPiece => b'I',
             Self::Count => b'K',
+            Self::Certificate => b'F',
+            Self::CertificateTokens => b'X',
+            Self::Draft => b'Y',
+            Self::DraftTokens => b'Z',
             Self::Due => b'D',
         }
     }

@@ -51,6 +51,11 @@ impl Gate {
         order.sequence
     }
 
+    /// The last sequence given.
+    pub(super) fn last(&self) -> u64 {
+        self.order.lock().sequence
+    }
+
     /// To be held while keys of records are in use.
     pub(super) fn opening(&self) -> RwLockReadGuard<'_, ()> {
         self.openers.read()

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
 use super::book::Book;
+use super::certificates::{Certified, open_signer};
 use super::counts::Counts;
 use super::error::Error;
 use super::gate::Gate;
@@ -147,6 +148,7 @@ impl Blueprint {
         }
         layout.clear_staging()?;
         let keyring = self.keys.keyring(&layout.0);
+        let keyrings = keyring.len();
         let (keyring, clock, seen) = if is_new {
             let clock = layout.reading(Clock::start(self.source, self.limits, None))?;
             let custody = (self.custody)(custody_of(self.keys.root.create(&self.id))?);
@@ -159,11 +161,16 @@ impl Blueprint {
         let keyring = Arc::new(keyring);
         let ledger = JournaledLedger::open(&layout.ledger())?.with_reserve(self.reserve);
         let book = Book::new(Box::new(ledger), Arc::clone(&keyring));
+        let has_signed = book.keys(&schema::certificates()).next().transpose()?.is_some();
+        let signer = layout.reading(open_signer(&layout.signing(), &self.id, has_signed))?;
         let vault = Vault {
             gate: Gate::new(keyring.generation()),
             counts: Mutex::new(Counts::load(&book)?),
             lineage: Lineage::default(),
             batches: Batches::default(),
+            certified: Certified::default(),
+            signer,
+            keyrings,
             entrance: Entrance::default(),
             stop: Stop::default(),
             restored: layout.reading(Restored::open(&layout.0))?,
@@ -269,6 +276,11 @@ impl Layout {
 
     fn heartbeat(&self) -> PathBuf {
         self.0.join("heartbeat")
+    }
+
+    /// The key that signs certificates.
+    fn signing(&self) -> PathBuf {
+        self.0.join("signing")
     }
 
     /// What a restore puts together before it replaces anything.

@@ -17,6 +17,7 @@ use super::lineage::Receivers;
 use super::shred::{ROWS_AT_ONCE, change};
 use crate::domain::ids::{Hour, Place, Serial};
 use crate::domain::record::RecordState;
+use crate::domain::trigger::Trigger;
 use crate::files;
 use crate::keys::keyring::Change;
 use crate::store::ledger::Transaction;
@@ -185,7 +186,7 @@ impl Vault {
                 records.extend(self.whole_record_at(*place)?.filter(|record| record.state == RecordState::Live));
             }
             // They are counted as destruction counts them.
-            self.mark(Transaction::default(), &records)?;
+            self.mark(Transaction::default(), &records, Trigger::RecordShredded)?;
             let (mut transaction, mut receivers) = (Transaction::default(), Receivers::default());
             for place in places {
                 self.remove_rows(&mut transaction, *place, &mut receivers)?;

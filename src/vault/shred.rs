@@ -14,15 +14,17 @@
 mod batches;
 
 use super::Vault;
-use super::book::Book;
+use super::certificates::{Gone, MarkRow, Tallies};
 use super::consents::month_of;
 use super::error::Error;
 use super::lineage::Receivers;
 use super::rows::{RecordRow, VaultRow};
+use crate::audit::certificate::Commit;
 use crate::clock::Clock;
-use crate::domain::ids::{Hour, Place, RecordId, TenantId};
+use crate::domain::ids::{CertificateId, Hour, Place, RecordId, TenantId};
 use crate::domain::record::{Record, RecordState};
 use crate::domain::retention::hour_of;
+use crate::domain::trigger::Trigger;
 use crate::keys::keyring::{Change, Step};
 use crate::store::group::Ticket;
 use crate::store::ledger::Transaction;
@@ -37,12 +39,14 @@ const HORIZON_MONTHS: u16 = 27;
 pub(super) const ROWS_AT_ONCE: usize = 2_000;
 
 /// What a shredding call did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destruction {
     /// Records that are now unrecoverable.
     pub record_count: u64,
     /// No message with a larger release sequence carries them.
     pub last_release_sequence: u64,
+    /// The certificates of their destruction.
+    pub certificates: Vec<(TenantId, CertificateId)>,
 }
 
 /// Records that are marked, visibly but perhaps not durably yet.
@@ -63,18 +67,19 @@ impl Vault {
         let writes = self.writes.lock();
         // Whatever the clock says, and also when a mark is not durable yet: as long as there is a row there is a key.
         let record = self.book.record(tenant, id)?.ok_or(Error::RecordGone)?;
-        let marked = self.mark(Transaction::default(), std::slice::from_ref(&record))?;
+        let marked = self.mark(Transaction::default(), std::slice::from_ref(&record), Trigger::RecordShredded)?;
         drop(writes);
         self.destroy(marked)
     }
 
     /// Steps 0 and 1, up to durability: marks records with the rest of a transaction. The caller holds `writes`.
-    pub(super) fn mark(&self, mut transaction: Transaction, records: &[Record]) -> Result<Marked, Error> {
+    pub(super) fn mark(&self, mut transaction: Transaction, records: &[Record], trigger: Trigger) -> Result<Marked, Error> {
+        let mark = MarkRow::new(trigger, self.clock.times().lo);
         for record in records.iter().filter(|record| record.state == RecordState::Live) {
             let marked = Record { state: RecordState::Shredding, ..record.clone() };
             let key = schema::record(self.book.tenant_tag(&record.tenant), record.id);
             self.book.put(&mut transaction, key, &RecordRow::from_domain(&marked))?;
-            Book::put_mark(&mut transaction, schema::marked(record.place));
+            self.book.put(&mut transaction, schema::marked(record.place), &mark)?;
             self.counts.lock().mark(&self.book, &mut transaction, record)?;
         }
         let ticket = self.book.apply(transaction)?;
@@ -91,7 +96,7 @@ impl Vault {
         if !places.is_empty() {
             self.shred(&places)?;
         }
-        Ok(Destruction { record_count, last_release_sequence })
+        Ok(Destruction { record_count, last_release_sequence, certificates: self.certified.take(&places) })
     }
 
     /// Does what time asks for: an hour that is due is forgotten, unused hours get fresh seeds, serials are set aside, old
@@ -132,28 +137,34 @@ impl Vault {
         let change = change(&self.clock, self.book.durable(), places);
         self.gate.wait_for_openers();
         let committed = self.keyring.commit(&change, &self.observer)?;
-        self.finish(places, change.over, committed.generation)?;
+        let commit = self.statement(committed, self.clock.times().lo);
+        self.finish(places, change.over, &commit)?;
         (self.observer)(Step::Finished);
         Ok(())
     }
 
     /// Step 4: removes what is left of records whose keys are gone.
-    fn finish(&self, places: &[Place], over: Hour, generation: u64) -> Result<(), Error> {
+    fn finish(&self, places: &[Place], over: Hour, commit: &Commit) -> Result<(), Error> {
         let mut transaction = Transaction::default();
-        self.book.put(&mut transaction, schema::vault(), &VaultRow { keyring_generation: generation, subjects_indexed: true })?;
+        let vault = VaultRow { keyring_generation: commit.generations.1, subjects_indexed: true };
+        self.book.put(&mut transaction, schema::vault(), &vault)?;
         let writes = self.writes.lock();
-        let mut receivers = Receivers::default();
+        let (mut receivers, mut tallies) = (Receivers::default(), Tallies::default());
         let mut places = places.to_vec();
         // By hour, so that who received of an hour is read once.
         places.sort_unstable();
         for place in places {
-            self.remove_rows(&mut transaction, place, &mut receivers)?;
+            if let Some(gone) = self.remove_rows(&mut transaction, place, &mut receivers)? {
+                tallies.add(gone);
+            }
         }
+        self.certify(&mut transaction, tallies, commit)?;
         let mut ticket = self.book.apply(transaction)?;
         drop(writes);
-        while let Some(removed) = self.remove_expired(over)? {
+        while let Some(removed) = self.remove_expired(over, commit)? {
             ticket = removed;
         }
+        ticket = self.certify_drafts()?.unwrap_or(ticket);
         while let Some(removed) = self.remove_due(over)? {
             ticket = removed;
         }
@@ -164,46 +175,53 @@ impl Vault {
         Ok(())
     }
 
-    /// Removes the rows of a record that stood at `place`, if there are any. Who received it stays known.
+    /// Removes the rows of a record that stood at `place`, and says what is gone, if there was one. Who received it stays known.
     pub(super) fn remove_rows(
         &self,
         transaction: &mut Transaction,
         place: Place,
         receivers: &mut Receivers,
-    ) -> Result<(), Error> {
-        if let Some(record) = self.whole_record_at(place)? {
+    ) -> Result<Option<Gone>, Error> {
+        let record = self.whole_record_at(place)?;
+        if let Some(record) = &record {
             let tenant = self.book.tenant_tag(&record.tenant);
             transaction.remove(schema::record(tenant, record.id));
             transaction.remove(self.call_key(&record.tenant, &record.call_id));
-            if !self.keep_released(transaction, &record, receivers)? {
+            if !self.keep_released(transaction, record, receivers)? {
                 transaction.remove(schema::consent_record(tenant, record.consent, record.id));
             }
             if record.state == RecordState::Shredding {
-                self.counts.lock().finish(&record);
+                self.counts.lock().finish(record);
             }
         }
+        let named = whole(self.book.place(place))?.flatten();
+        let reason = self.reason_at(place)?;
         transaction.remove(schema::place(place));
         transaction.remove(schema::marked(place));
-        Ok(())
+        let Some((tenant, id)) = named else { return Ok(None) };
+        Ok(Some(Gone { place, tenant, id, record, reason, jobs: receivers.of(&self.book, place)? }))
     }
 
     /// Removes rows of some records of hours up to `over`, and at the end the counts of those hours; `None` when none is left.
-    fn remove_expired(&self, over: Hour) -> Result<Option<Ticket>, Error> {
+    fn remove_expired(&self, over: Hour, commit: &Commit) -> Result<Option<Ticket>, Error> {
         let _writes = self.writes.lock();
         let mut transaction = Transaction::default();
-        let (mut removed, mut receivers) = (0_usize, Receivers::default());
+        let (mut removed, mut receivers, mut tallies) = (0_usize, Receivers::default(), Tallies::default());
         for key in self.book.keys(&schema::places()).take(ROWS_AT_ONCE) {
             let place = schema::place_in(&key?).ok_or(Error::Damaged)?;
             if place.hour > over {
                 break;
             }
-            self.remove_rows(&mut transaction, place, &mut receivers)?;
+            if let Some(gone) = self.remove_rows(&mut transaction, place, &mut receivers)? {
+                tallies.add(gone);
+            }
             removed = removed.saturating_add(1);
         }
         let counted = self.counts.lock().hours().next().is_some_and(|hour| hour <= over);
         if removed == 0 && !counted {
             return Ok(None);
         }
+        self.draft(&mut transaction, tallies, commit)?;
         if removed < ROWS_AT_ONCE {
             self.counts.lock().forget(&self.book, &mut transaction, over);
         }
@@ -225,6 +243,14 @@ impl Vault {
             removed = removed.saturating_add(1);
         }
         if removed == 0 { Ok(None) } else { self.book.apply(transaction).map(Some) }
+    }
+}
+
+/// What was read, unless it is damaged: destruction does not wait for a damaged row.
+fn whole<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
+    match read {
+        Err(Error::Damaged) => Ok(None),
+        read => read.map(Some),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::domain::purpose::PurposeSet;
 use crate::domain::receipt::SubjectRef;
 use crate::domain::record::Record;
 use crate::domain::retention::{Now, hour_of};
+use crate::domain::trigger::Trigger;
 use crate::store::ledger::Transaction;
 use crate::store::schema;
 
@@ -36,7 +37,7 @@ impl Vault {
         let mut transaction = Transaction::default();
         let consent = self.take_back(&mut transaction, row, kind, now)?;
         let (records, all_whole) = if consent.keeps_alive() { (Vec::new(), true) } else { self.records_under(&consent)? };
-        let marked = self.mark(transaction, &records)?;
+        let marked = self.mark(transaction, &records, Trigger::ConsentWithdrawn)?;
         drop(writes);
         let destruction = self.destroy(marked)?;
         let tenant = self.tenant(tenant)?;
@@ -67,7 +68,7 @@ impl Vault {
             records.extend(under);
             all_whole &= whole;
         }
-        let marked = self.mark(transaction, &records)?;
+        let marked = self.mark(transaction, &records, Trigger::SubjectErased)?;
         drop(writes);
         let destruction = self.destroy(marked)?;
         if all_whole { Ok(destruction) } else { Err(Error::Damaged) }

@@ -17,6 +17,7 @@ mod stream;
 mod world;
 
 mod access;
+mod certificates;
 mod consents;
 mod cuts;
 mod earlier;

@@ -15,6 +15,7 @@ use tonic::{Request, Status};
 
 use super::specimens::Specimen;
 use crate::app::{App, RunError};
+use crate::audit::note::Verifier;
 use crate::clock::{FileSource, Limits};
 use crate::config::{ClockLimits, Config, Log, Roles, RootSettings, Server};
 use crate::crypto::{key_proof, random, receipt};
@@ -98,6 +99,11 @@ impl Host {
         let mut archive = self.archive.lock();
         archive.take(&data_dir(self.dir.path()))?;
         Ok(look(&archive))
+    }
+
+    /// The key that the vault's certificates are verified with.
+    pub(super) fn verifier(&self) -> Result<Verifier, Failure> {
+        Ok(Verifier::parse(&std::fs::read_to_string(data_dir(self.dir.path()).join("signing/vault.vkey"))?)?)
     }
 
     /// What is in the root cell now.
