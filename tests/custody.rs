@@ -85,11 +85,11 @@ fn a_root_opens_what_it_sealed_and_nothing_else() {
         let setting = kind.setting(dir.path());
         setting.must_be_free(&vault_id(), false).unwrap();
         let mut custody = setting.create(&vault_id()).unwrap();
-        let (first, second) = (custody.make(1).unwrap(), custody.make(2).unwrap());
+        let (first, second) = (custody.make(2).unwrap(), custody.make(3).unwrap());
         custody.put(&first).unwrap();
         custody.put(&second).unwrap();
         assert_ne!(first.key.expose(), second.key.expose());
-        let crossed = Handle { generation: 1, wrapped: second.handle.wrapped.clone() };
+        let crossed = Handle { generation: 2, wrapped: second.handle.wrapped.clone() };
         if kind != Kind::File {
             assert!(custody.open(&crossed).unwrap().is_none(), "{kind:?}");
             let mut damaged = second.handle.clone();
@@ -99,12 +99,12 @@ fn a_root_opens_what_it_sealed_and_nothing_else() {
                 assert!(!first.handle.wrapped.windows(32).chain(second.handle.wrapped.windows(32)).any(|window| window == bytes));
             }
         }
-        assert!(custody.open(&Handle { generation: 3, wrapped: second.handle.wrapped.clone() }).unwrap().is_none());
-        // A vault that is being made may have left its first root; roots of a later one are another's.
+        assert!(custody.open(&Handle { generation: 4, wrapped: second.handle.wrapped.clone() }).unwrap().is_none());
+        // A vault that is being made may have left its first roots; roots of a later one are another's.
         let error = setting.must_be_free(&vault_id(), true).unwrap_err();
         assert!(error.to_string().contains("whose data is not here"), "{error}");
         let evidence = custody.settle(&second.handle).unwrap();
-        assert_eq!(custody.generations().unwrap(), [2]);
+        assert_eq!(custody.generations().unwrap(), [3]);
         let class = if kind == Kind::File { Class::BestEffort } else { Class::Test };
         assert_eq!((evidence.class, evidence), (class, custody.describe()), "{kind:?}");
         println!("{}", custody.describe());

@@ -17,8 +17,8 @@ use crate::crypto::secret::Secret;
 use crate::domain::ids::VaultId;
 use file::FileCell;
 
-/// The generation of a vault's first head.
-const FIRST_GENERATION: u64 = 1;
+/// The generation that a vault is at when it is made: its first head, and the commit with which every start ends.
+const NEW_GENERATION: u64 = 2;
 
 /// A custody, as it is configured.
 #[derive(Debug, Clone)]
@@ -125,7 +125,7 @@ pub trait Custody: Send {
 
 impl Setting {
     /// Refuses to make a vault over the root of another, of the same id, whose data is elsewhere. If making it `has_begun` before and was
-    /// cut short, there may be a first root.
+    /// cut short, there may be one of its first roots.
     ///
     /// # Errors
     /// When there is such a root, or the custody cannot be had.
@@ -134,7 +134,7 @@ impl Setting {
             return Ok(());
         }
         let custody = self.open(vault)?;
-        if custody.generations()?.into_iter().all(|generation| has_begun && generation <= FIRST_GENERATION) {
+        if custody.generations()?.into_iter().all(|generation| has_begun && generation <= NEW_GENERATION) {
             return Ok(());
         }
         let what = format!("{} holds the root of a vault {vault} whose data is not here", custody.describe().place);
