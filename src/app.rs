@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::clock::{FileSource, Limits, Source, SystemSource};
 use crate::config::RootPkcs11;
 #[cfg(feature = "transit")]
 use crate::config::RootTransit;
-use crate::config::{Config, CustodyName, RootFile};
+use crate::config::{ClockLimits, Config, CustodyName, RootFile};
 use crate::keys::{self, root};
 use crate::proto;
 use crate::rpc::{self, Api, Callers, Proof, Role};
@@ -114,11 +114,10 @@ impl App {
     /// See [`BuildError`]; nothing is served then.
     pub async fn build(config: Config, options: &Options) -> Result<Self, BuildError> {
         check(&config, options)?;
-        let source = source(options)?;
-        let limits = Limits { max_jump: config.clock.max_jump, max_gap: config.clock.max_gap };
+        let source = source(options.clock_file.as_deref()).map_err(BuildError::Clock)?;
         let blueprint = Blueprint {
             keys: keys(&config)?,
-            ..Blueprint::new(config.vault.clone(), config.server.data_dir.clone(), source, limits)
+            ..Blueprint::new(config.vault.clone(), config.server.data_dir.clone(), source, limits(config.clock))
         };
         Self::build_on(config, blueprint).await
     }
@@ -289,14 +288,24 @@ pub fn custody(config: &Config, name: CustodyName) -> Result<root::Setting, Buil
 }
 
 /// Where time comes from.
-fn source(options: &Options) -> Result<Box<dyn Source>, BuildError> {
-    match &options.clock_file {
+///
+/// # Errors
+/// When the clocks, or the file, cannot be read.
+pub fn source(clock_file: Option<&Path>) -> io::Result<Box<dyn Source>> {
+    match clock_file {
         Some(path) => {
             tracing::warn!(path = %path.display(), "SIMULATED: time comes from a file");
-            Ok(Box::new(FileSource::open(path).map_err(BuildError::Clock)?))
+            Ok(Box::new(FileSource::open(path)?))
         }
-        None => Ok(Box::new(SystemSource::new().map_err(BuildError::Clock)?)),
+        None => Ok(Box::new(SystemSource::new()?)),
     }
+}
+
+/// How far these settings believe a wall.
+#[must_use]
+pub fn limits(clock: ClockLimits) -> Limits {
+    let ClockLimits { max_jump, max_gap, grace } = clock;
+    Limits { max_jump, max_gap, grace }
 }
 
 /// How a vault is.

@@ -13,10 +13,12 @@ use crate::domain::ids::{Identity, TrustDomain, VaultId};
 
 /// How long open calls may go on after a SIGTERM.
 const DEFAULT_DRAIN: TimeDelta = TimeDelta::seconds(10);
-/// How far the wall may run ahead of elapsed time and be believed.
+/// By how much the wall's lead over elapsed time may grow in a day and be believed.
 const DEFAULT_MAX_JUMP: TimeDelta = TimeDelta::hours(1);
 /// How long the machine may be off and its wall be believed.
 const DEFAULT_MAX_GAP: TimeDelta = TimeDelta::days(7);
+/// For how long a wall is doubted before it is believed.
+const DEFAULT_GRACE: TimeDelta = TimeDelta::hours(24);
 
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
@@ -184,12 +186,15 @@ pub struct RootTransit {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClockLimits {
-    /// How far the wall may run ahead of elapsed time within one boot and be believed.
+    /// By how much the wall's greatest lead over elapsed time may grow in any 24 hours and be believed.
     #[serde(default = "default_max_jump", deserialize_with = "span")]
     pub max_jump: TimeDelta,
     /// How long the machine may be off and its wall be believed.
     #[serde(default = "default_max_gap", deserialize_with = "span")]
     pub max_gap: TimeDelta,
+    /// For how long a wall is doubted before it is believed.
+    #[serde(default = "default_grace", deserialize_with = "span")]
+    pub grace: TimeDelta,
 }
 
 /// `[log]`.
@@ -317,7 +322,7 @@ impl Config {
 
 impl Default for ClockLimits {
     fn default() -> Self {
-        Self { max_jump: DEFAULT_MAX_JUMP, max_gap: DEFAULT_MAX_GAP }
+        Self { max_jump: DEFAULT_MAX_JUMP, max_gap: DEFAULT_MAX_GAP, grace: DEFAULT_GRACE }
     }
 }
 
@@ -335,6 +340,10 @@ fn default_max_jump() -> TimeDelta {
 
 fn default_max_gap() -> TimeDelta {
     DEFAULT_MAX_GAP
+}
+
+fn default_grace() -> TimeDelta {
+    DEFAULT_GRACE
 }
 
 fn parsed<'de, D: Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(deserializer: D) -> Result<T, D::Error> {
@@ -384,6 +393,7 @@ mod tests {
         let example = Config::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/idvault.example.toml"))).unwrap();
         assert_eq!(example.clock.max_jump, DEFAULT_MAX_JUMP);
         assert_eq!(example.clock.max_gap, DEFAULT_MAX_GAP);
+        assert_eq!(example.clock.grace, DEFAULT_GRACE);
         assert_eq!(example.server.drain, DEFAULT_DRAIN);
         assert_eq!((example.log.level, example.log.format), (Level::Info, Format::Text));
         let text = include_str!("../idvault.example.toml");
@@ -416,6 +426,7 @@ mod tests {
             "mirrors",
             "max_jump",
             "max_gap",
+            "grace",
             "level",
             "format",
         ] {
@@ -430,6 +441,7 @@ mod tests {
             (LEAST.replace("listen", "lisen"), "unknown field `lisen`"),
             (LEAST.replace("127.0.0.1:0", "localhost"), "socket address"),
             (format!("{LEAST}[clock]\nmax_jump = \"1 hour\"\n"), "span of time"),
+            (format!("{LEAST}[clock]\ngrace = \"never\"\n"), "span of time"),
             (format!("{LEAST}[roles]\noperator = [\"spiffe://other.test/person/olga\"]\n"), "roles.operator"),
             (format!("{LEAST}[root]\ncustody = \"tape\"\n"), "unknown variant `tape`"),
             (format!("{LEAST}[root.transit]\naddress = \"https://kms\"\n"), "missing field `prefix`"),

@@ -19,6 +19,7 @@ pub mod retention;
 pub mod shred;
 pub mod snapshots;
 pub mod tenants;
+pub mod trust;
 pub mod verify;
 pub mod withdraw;
 
@@ -41,7 +42,6 @@ pub use stop::Stop;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
 use crate::audit::note::NoteSigner;
@@ -60,6 +60,7 @@ use ingest::Entrance;
 use lineage::Lineage;
 use restored::Restored;
 use shred::Batches;
+use trust::Kept;
 
 /// A running vault.
 #[expect(missing_debug_implementations, reason = "holds the keyring")]
@@ -82,9 +83,9 @@ pub struct Vault {
     restored: Restored,
     /// Held while rows are read, judged and changed, so that nothing changes in between.
     writes: Mutex<()>,
-    /// When the heartbeat was last saved, with which sequence of the ledger, and where.
-    last_heartbeat: Mutex<(DateTime<Utc>, u64)>,
-    heartbeat_path: PathBuf,
+    /// What was saved of the clock, and where.
+    kept: Mutex<Kept>,
+    data_dir: PathBuf,
     observer: Box<dyn Fn(Step) + Send + Sync>,
     /// Held for the vault's life: one process serves a directory.
     _lock: std::fs::File,

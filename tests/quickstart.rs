@@ -271,6 +271,59 @@ fn a_backup_is_taken_and_put_back_by_hand() {
 }
 
 #[test]
+fn an_operator_accepts_the_clock() {
+    let home = copy();
+    let script = r#"
+        refused() { if "$@"; then exit 1; else echo "exit $?"; fi; }
+        stop() { kill $!; wait $!; }
+        set_clock() { printf '%s\n%s\n' "$1" "$2" > clock.new && mv clock.new clock; }
+        doctor() { idvault doctor --config idvault.toml --clock-file clock "$@"; }
+        serve() { idvault serve --config idvault.toml --insecure-loopback --clock-file clock 2>> serve.log & idvault status --profile operator; }
+        set_clock 2031-03-01T10:00:00Z 100
+        refused doctor --accept-clock
+        serve
+        refused doctor --accept-clock
+        doctor | grep "trusted time .* leads by 0s"
+        set_clock 2031-03-04T10:00:00Z 100
+        until grep "CLOCK_UNTRUSTED" serve.log; do :; done
+        refused doctor > doctor.txt
+        grep -A1 "CLOCK_UNTRUSTED for 0s, .* leads by 3d 0h; believed in 1d 0h" doctor.txt
+        doctor --accept-clock
+        until grep "has accepted the clock" serve.log; do :; done
+        refused doctor --accept-clock
+        idvault status --profile operator --json | grep "2031-03-04T10:00:00Z"
+        stop
+        # Stopped, and set again between the word and the start: it does not count. Then one that does.
+        set_clock 2031-03-20T10:00:00Z 160
+        doctor --accept-clock
+        doctor | grep "accepted, and not taken yet"
+        set_clock 2031-03-30T10:00:00Z 160
+        serve
+        grep "does not count" serve.log
+        stop
+        doctor --accept-clock --json
+        refused doctor --accept-clock --verify
+        serve
+        idvault status --profile operator --json | grep "2031-03-30T10:00:00Z"
+        stop
+        trap - EXIT
+    "#;
+    let said = run(home.path(), script);
+    for wanted in [
+        "no vault has saved a clock here",
+        "there is nothing to accept",
+        "next: set the clock right; if it is right: idvault doctor --accept-clock",
+        "trusted time before: 2031-03-01 10:00:00 UTC, after: 2031-03-04 10:00:00 UTC and on; the vault takes it within a second",
+        "at its next start",
+        "the wall clock was set or the machine was booted since",
+        "exit 64",
+        "exit 70",
+    ] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+}
+
+#[test]
 fn a_bench_tells_both_sides_and_leaves_nothing() {
     let home = tempfile::tempdir().unwrap();
     let script = "

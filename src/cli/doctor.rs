@@ -1,8 +1,10 @@
 //! `idvault doctor`: what `idvault serve` would meet on this machine, and what to do about it.
 //!
 //! Reads the configuration, the files that it names and what the kernel tells. Writes nothing, and takes nothing from a vault
-//! that is running or about to; but for `--rebuild` and `--verify`, which want the vault for themselves.
+//! that is running or about to; but for `--rebuild` and `--verify`, which want the vault for themselves, and `--accept-clock`, which
+//! leaves a word for it.
 
+mod accept;
 mod certificates;
 mod clock;
 mod custody;
@@ -36,15 +38,29 @@ pub(super) struct Arguments {
     /// Open all that is stored, and name what does not open; the vault must not be running
     #[arg(long)]
     verify: bool,
+    #[command(flatten)]
+    clock: ClockArguments,
     /// Show what was found as JSON
     #[arg(long)]
     json: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct ClockArguments {
+    /// Say that the wall clock, as it is now, is right, to a vault that does not trust it; it may be running
+    #[arg(long, conflicts_with_all = ["rebuild", "verify"])]
+    accept_clock: bool,
+    /// The clock file that the vault is served with, if it is
+    #[arg(long, value_name = "PATH")]
+    clock_file: Option<PathBuf>,
+}
+
 /// Looks and tells. What was found decides the exit code: 70 when something failed.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let config = Config::read(&arguments.config).map_err(|error| Failure::usage(error.to_string()))?;
-    let mut findings = examine(&config)?;
+    let trust = clock::trust(&config, arguments.clock.clock_file.as_deref());
+    let mut findings =
+        if arguments.clock.accept_clock { vec![accept::accept(&config, &trust)] } else { examine(&config, &trust)? };
     if arguments.rebuild {
         findings.push(stored::make_anew(&config));
     }
@@ -63,7 +79,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(if failed { EX_SOFTWARE.into() } else { ExitCode::SUCCESS })
 }
 
-fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
+fn examine(config: &Config, trust: &clock::Trust) -> Result<Vec<Finding>, Failure> {
     let dir = &config.server.data_dir;
     let holder = lock::holder(dir);
     let mut findings = vec![Finding::ok("configuration", format!("of the vault {}", config.vault))];
@@ -78,6 +94,7 @@ fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
     // What was written last is looked at before the clock is: a vault that runs goes on writing.
     let written = clock::last_written(dir);
     findings.push(clock::examine(wall()?, written));
+    findings.push(clock::trusted(dir, trust));
     findings.extend(memory::examine());
     Ok(findings)
 }

@@ -5,7 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
 use super::book::Book;
@@ -16,9 +15,9 @@ use super::gate::Gate;
 use super::ingest::Entrance;
 use super::lineage::Lineage;
 use super::restored::{Mark, Restored};
-use super::retention::read_heartbeat;
 use super::rows::VaultRow;
 use super::shred::{Batches, change};
+use super::trust::{Kept, heartbeat_in, read_heartbeat};
 use super::{Stop, Vault};
 use crate::clock::{Clock, Heartbeat, Limits, Source};
 use crate::domain::ids::VaultId;
@@ -155,7 +154,7 @@ impl Blueprint {
             (Keyring::create(&keyring, &self.id, custody, &change(&clock, 0, &[]))?, clock, 0)
         } else {
             let keyring = Keyring::open(&keyring, &self.id, (self.custody)(custody_of(self.keys.root.open(&self.id))?))?;
-            let (saved, seen) = newest_heartbeat(&keyring, &layout.heartbeat());
+            let (saved, seen) = newest_heartbeat(&keyring, &heartbeat_in(&layout.0));
             (keyring, layout.reading(Clock::start(self.source, self.limits, saved))?, seen)
         };
         let keyring = Arc::new(keyring);
@@ -175,8 +174,8 @@ impl Blueprint {
             stop: Stop::default(),
             restored: layout.reading(Restored::open(&layout.0))?,
             writes: Mutex::default(),
-            last_heartbeat: Mutex::new((DateTime::<Utc>::MIN_UTC, 0)),
-            heartbeat_path: layout.heartbeat(),
+            kept: Mutex::new(Kept::default()),
+            data_dir: layout.0.clone(),
             volumes: Volumes::open(layout.volumes(), self.reserve)?,
             observer: self.observer,
             id: self.id,
@@ -204,6 +203,7 @@ impl Vault {
         if self.book.durable() < seen || keyring > ledger.saturating_add(1) {
             self.restored.begin()?;
         }
+        self.watch_clock()?;
         let mut transaction = Transaction::default();
         if !indexed {
             self.index_subjects(&mut transaction)?;
@@ -250,7 +250,8 @@ fn newest_heartbeat(keyring: &Keyring, path: &Path) -> (Option<Heartbeat>, u64) 
     let file = fs::read(path).ok().and_then(|file| read_heartbeat(&file, &keyring.clock_key()));
     let (file, sequence) = file.unzip();
     let heartbeats = Heartbeat::from_bytes(&keyring.heartbeat()).into_iter().chain(file);
-    (heartbeats.max_by_key(|heartbeat| heartbeat.lo), keyring.ledger_sequence().max(sequence.unwrap_or(0)))
+    let newest = heartbeats.reduce(|one, other| if one.is_after(&other) { one } else { other });
+    (newest, keyring.ledger_sequence().max(sequence.unwrap_or(0)))
 }
 
 /// What the custody of a vault's root gave, or why it did not.
@@ -272,10 +273,6 @@ impl Layout {
 
     pub(super) fn volumes(&self) -> PathBuf {
         self.0.join("volumes")
-    }
-
-    fn heartbeat(&self) -> PathBuf {
-        self.0.join("heartbeat")
     }
 
     /// The key that signs certificates.

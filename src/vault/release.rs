@@ -251,7 +251,10 @@ impl Vault {
     /// was decided on has changed, and the stream's next message is to be made again.
     pub fn hand_over(&self, release: &mut Release, message: Message, send: impl FnOnce(Message, u64)) -> bool {
         let (generation, good_until, after) = (message.generation, message.good_until, message.after);
-        let still_good = || self.stop.reason().is_none() && self.clock.times().hi < good_until;
+        let still_good = || {
+            let times = self.clock.times();
+            self.stop.reason().is_none() && times.trusted && times.hi < good_until
+        };
         let handed_over = self.gate.hand_over(generation, still_good, |sequence| send(message, sequence));
         if handed_over {
             release.cursor = after;

@@ -107,6 +107,7 @@ impl Vault {
     pub fn tick(&self) -> Result<(), Error> {
         self.stop.check()?;
         self.end_restored()?;
+        self.watch_clock()?;
         self.catch_up()?;
         if self.keyring.runs_low() {
             self.shred(&[])?;

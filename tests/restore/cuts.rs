@@ -117,6 +117,6 @@ fn a_first_start_that_is_cut_anywhere_is_done_again() {
 }
 
 fn open(home: &Path, scene: &Scene) -> Result<idvault::vault::Vault, OpenError> {
-    let limits = idvault::clock::Limits { max_jump: chrono::TimeDelta::hours(1), max_gap: chrono::TimeDelta::days(7) };
+    let limits = idvault::app::limits(idvault::config::ClockLimits::default());
     Blueprint::new(vault_id(), home.join("data"), Box::new(scene.clock.clone()), limits).open()
 }

@@ -253,7 +253,7 @@ pub(crate) fn vault_id() -> VaultId {
 }
 
 pub(crate) fn blueprint(data: &Path, clock: &Hand) -> Blueprint {
-    let limits = Limits { max_jump: TimeDelta::hours(1), max_gap: TimeDelta::days(7) };
+    let limits = Limits { max_jump: TimeDelta::hours(1), max_gap: TimeDelta::days(7), grace: TimeDelta::days(1) };
     let blueprint = Blueprint::new(vault_id(), data.to_owned(), Box::new(clock.clone()), limits);
     #[cfg(all(feature = "pkcs11", feature = "transit"))]
     let blueprint = match custodies::Kind::chosen() {

@@ -20,6 +20,7 @@ mod access;
 mod certificates;
 mod consents;
 mod cuts;
+mod doubt;
 mod earlier;
 mod erase;
 mod failures;

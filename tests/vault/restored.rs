@@ -18,7 +18,7 @@ use crate::stream::whole;
 use crate::world::{VAULT_ID, active_job, snapshot};
 
 /// What the health service says of `service`; nothing where it does not know it.
-async fn health(server: &Server, service: &str) -> Option<ServingStatus> {
+pub(crate) async fn health(server: &Server, service: &str) -> Option<ServingStatus> {
     let channel = Endpoint::from_shared(format!("http://{}", server.address())).unwrap().connect().await.unwrap();
     let request = HealthCheckRequest { service: service.to_owned() };
     Some(HealthClient::new(channel).check(request).await.ok()?.into_inner().status())

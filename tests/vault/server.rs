@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use idvault::app::{App, BuildError, RunError};
-use idvault::clock::{FileSource, Limits};
+use idvault::app::{App, BuildError, RunError, limits};
+use idvault::clock::FileSource;
 use idvault::config::{ClockLimits, Config, Log, RootSettings, Server as Listen};
 use idvault::vault::{Blueprint, Vault};
 use tempfile::TempDir;
@@ -133,7 +133,7 @@ impl Server {
         change: impl FnOnce(&mut Blueprint),
     ) -> Result<Self, BuildError> {
         let config = config(home.path());
-        let limits = Limits { max_jump: config.clock.max_jump, max_gap: config.clock.max_gap };
+        let limits = limits(config.clock);
         let source = Box::new(FileSource::open(&clock.path).unwrap());
         let mut blueprint = Blueprint::new(config.vault.clone(), config.server.data_dir.clone(), source, limits);
         change(&mut blueprint);

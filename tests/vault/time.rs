@@ -16,7 +16,7 @@ async fn get(server: &Server, record: &Record) -> Result<Response<Record>, Statu
 }
 
 /// Whether nothing is left of the tenant's records.
-async fn is_destroyed(server: &Server) -> bool {
+pub(crate) async fn is_destroyed(server: &Server) -> bool {
     let status = server.acme.status(&server.client).await;
     let left = status.live_record_count + status.backlog_record_count;
     left == 0 && status.hours.is_empty() && status.next_shred_time.is_none() && server.volumes().is_empty()

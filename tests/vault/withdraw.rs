@@ -117,7 +117,7 @@ async fn released_since(server: &Server, list: &Snapshot) -> u64 {
 }
 
 /// A stream over a snapshot, in this process.
-fn stream(server: &Server, list: &Snapshot) -> Release {
+pub(crate) fn stream(server: &Server, list: &Snapshot) -> Release {
     let (job, snapshot) = list.name.strip_prefix("trainingJobs/").unwrap().split_once("/snapshots/").unwrap();
     let (job, snapshot): (JobId, SnapshotId) = (job.parse().unwrap(), snapshot.parse().unwrap());
     let iteration = Iteration { job, snapshot, seed: 7, epoch: 0, rank: 0, world_size: 1, start_position: 0 };

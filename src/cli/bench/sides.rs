@@ -16,10 +16,10 @@ use super::load::{DOMAIN, Load, RECIPIENT, REGION, TENANT, VAULT, WORKLOAD};
 use super::pairs::Turn;
 use super::wire::{End, Wire};
 use super::{files_below, refused, twin};
-use crate::app::{self, App, BuildError};
+use crate::app::{self, App, BuildError, limits};
 use crate::cli::client::Failure;
 use crate::cli::new_uuid;
-use crate::clock::{Limits, Reading, Source, SystemSource};
+use crate::clock::{Reading, Source, SystemSource};
 use crate::config::{ClockLimits, Config, Log, Roles, RootSettings, Server};
 use crate::domain::category::Category;
 use crate::domain::ids::{Identity, JobId};
@@ -99,12 +99,11 @@ impl VaultSide {
     /// The vault that is in a directory.
     pub(super) async fn open(dir: &Path, wire: &Wire) -> Result<Self, Failure> {
         let ahead = Arc::new(AtomicI64::new(0));
-        let ClockLimits { max_jump, max_gap } = ClockLimits::default();
         let mut tries = 1_u32;
         let app = loop {
             let clocks = SystemSource::new().map_err(refused)?;
             let source = Box::new(Ahead { clocks, seconds: Arc::clone(&ahead) });
-            let blueprint = Blueprint::new(parsed(VAULT)?, dir.to_owned(), source, Limits { max_jump, max_gap });
+            let blueprint = Blueprint::new(parsed(VAULT)?, dir.to_owned(), source, limits(ClockLimits::default()));
             match App::build_on(config(dir, wire)?, blueprint).await {
                 // One that was just closed lets go of it a moment later.
                 Err(BuildError::Vault(OpenError::Locked(_))) if tries < TRIES => tokio::time::sleep(PAUSE).await,

@@ -14,9 +14,9 @@ use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use super::specimens::Specimen;
-use crate::app::{App, RunError};
+use crate::app::{App, RunError, limits};
 use crate::audit::note::Verifier;
-use crate::clock::{FileSource, Limits};
+use crate::clock::FileSource;
 use crate::config::{ClockLimits, Config, Log, Roles, RootSettings, Server};
 use crate::crypto::{key_proof, random, receipt};
 use crate::domain::ids::{Identity, VaultId};
@@ -61,9 +61,7 @@ impl Host {
         let archive = Arc::new(Mutex::new(Archive::default()));
         write_clock(dir.path(), now)?;
         let clock = Box::new(FileSource::open(&clock_file(dir.path()))?);
-        let limits = ClockLimits::default();
-        let limits = Limits { max_jump: limits.max_jump, max_gap: limits.max_gap };
-        let mut blueprint = Blueprint::new(VAULT.parse()?, data_dir(dir.path()), clock, limits);
+        let mut blueprint = Blueprint::new(VAULT.parse()?, data_dir(dir.path()), clock, limits(ClockLimits::default()));
         let (archived, watched) = (Arc::clone(&archive), data_dir(dir.path()));
         blueprint.observer = Box::new(move |_| drop(archived.lock().take(&watched)));
         let app = App::build_on(config(data_dir(dir.path()))?, blueprint).await?;

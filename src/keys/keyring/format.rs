@@ -17,13 +17,16 @@ use crate::keys::tree::{NODE_LEN, Tree};
 /// The bytes of a head slot.
 pub const HEAD_SLOT_LEN: usize = 64 << 10;
 /// The bytes of a saved clock reading, which the keyring keeps without reading it.
-pub const HEARTBEAT_LEN: usize = 40;
+pub const HEARTBEAT_LEN: usize = 173;
+/// How many those of the first versions were; the others are then zeros.
+const FIRST_HEARTBEAT_LEN: usize = 40;
 
 const MAGIC: [u8; 8] = *b"IDVHEAD2";
 /// Slots of the first version had nothing beside the head.
 const FIRST_MAGIC: [u8; 8] = *b"IDVHEAD1";
-/// The version of heads; the first knew nothing of the ledger.
-const HEAD_VERSION: u8 = 2;
+/// The version of heads; the first knew nothing of the ledger, and two less of the clock.
+const HEAD_VERSION: u8 = 3;
+const SECOND_HEAD_VERSION: u8 = 2;
 const FIRST_HEAD_VERSION: u8 = 1;
 const PAGE_VERSION: u8 = 1;
 const SEED: u8 = 0;
@@ -209,11 +212,16 @@ fn decode_head(generation: u64, plaintext: &[u8]) -> Option<Head<Secret>> {
     let version = reader.version()?;
     let serial_limit = u64::from_be_bytes(reader.array()?);
     let ledger_sequence = match version {
-        HEAD_VERSION => u64::from_be_bytes(reader.array()?),
+        HEAD_VERSION | SECOND_HEAD_VERSION => u64::from_be_bytes(reader.array()?),
         FIRST_HEAD_VERSION => 0,
         _ => return None,
     };
-    let heartbeat = reader.array()?;
+    let mut heartbeat = [0; HEARTBEAT_LEN];
+    if version == HEAD_VERSION {
+        heartbeat = reader.array()?;
+    } else {
+        *heartbeat.first_chunk_mut()? = reader.array::<FIRST_HEARTBEAT_LEN>()?;
+    }
     let service = ServiceKeys { index: reader.secret()?, ledger: reader.secret()?, clock: reader.secret()? };
     let mut months = Vec::new();
     for _ in 0..u16::from_be_bytes(reader.array()?) {
@@ -339,11 +347,16 @@ mod tests {
     }
 
     #[test]
-    fn a_head_of_the_first_version_opens_and_no_later_one() {
-        let head = head(9, 3);
+    fn heads_of_earlier_versions_open_and_no_later_one() {
+        let mut head = head(9, 3);
+        head.heartbeat[FIRST_HEARTBEAT_LEN..].fill(0);
         let encoded = encode_head(&exposed(&head));
-        let (front, back) = encoded.split_at(9);
-        let first = [&[FIRST_HEAD_VERSION], &front[1..], &back[8..]].concat();
+        let (front, rest) = encoded.split_at(9);
+        let (sequence, rest) = rest.split_at(8);
+        let (heartbeat, keys) = (&rest[..FIRST_HEARTBEAT_LEN], &rest[HEARTBEAT_LEN..]);
+        let second = [&[SECOND_HEAD_VERSION], &front[1..], sequence, heartbeat, keys].concat();
+        assert_eq!(*encode_head(&exposed(&decode_head(9, &second).unwrap())), *encoded);
+        let first = [&[FIRST_HEAD_VERSION], &front[1..], heartbeat, keys].concat();
         let opened = decode_head(9, &first).unwrap();
         assert_eq!((opened.serial_limit, opened.ledger_sequence), (77, 0));
         assert_eq!(*encode_head(&exposed(&Head { ledger_sequence: 88, ..opened })), *encoded);
