@@ -8,6 +8,7 @@ mod json;
 pub mod jwk;
 pub mod jws;
 pub mod key_proof;
+pub mod locked;
 pub mod random;
 pub mod receipt;
 pub mod seal;

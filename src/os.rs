@@ -1,15 +1,53 @@
-//! What the operating system does for a vault that no safe wrapper offers. The only file that may say `unsafe`.
+//! What is asked of the operating system that `std` has no word for: memory that is never swapped out, a process that leaves no core, where
+//! a file is on its medium. The one file that may say `unsafe`, each time with why it is sound; it decides nothing.
 
-#![expect(unsafe_code, reason = "system calls that take pointers; each says why it is sound")]
+#![expect(unsafe_code, reason = "system calls that take pointers; every block says why it is sound")]
 
 use std::fs::File;
 use std::io;
 
 use rustix::io::Errno;
 use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
+use rustix::mm::{MlockAllFlags, mlock, mlockall};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
 /// How many pieces of a file are asked about: one more than a root cell may have.
 const EXTENTS: usize = 9;
+
+/// Keeps the pages of this memory out of swap, for as long as the process has them.
+///
+/// # Errors
+/// When the limit of locked memory (`RLIMIT_MEMLOCK`) is reached, or the system cannot.
+pub fn lock<T>(memory: &[T]) -> io::Result<()> {
+    // SAFETY: the pointer and the length are those of a slice. Locking its pages changes neither what is in them nor who may
+    // use them, and reads nothing of them.
+    unsafe { mlock(memory.as_ptr().cast_mut().cast(), size_of_val(memory))? };
+    Ok(())
+}
+
+/// Keeps all memory of the process out of swap, also what it asks for later, each page from when it is first used; if there is no limit
+/// of locked memory. Under a limit it would make memory run out there, so nothing is done, but to raise the limit as far as it may be.
+/// Whether it was done.
+///
+/// # Errors
+/// When the system cannot.
+pub fn lock_all() -> io::Result<bool> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Memlock);
+    setrlimit(Resource::Memlock, Rlimit { current: maximum, maximum })?;
+    if maximum.is_none() {
+        mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)?;
+    }
+    Ok(maximum.is_none())
+}
+
+/// Keeps the process from leaving a core, and others of its user from reading its memory.
+///
+/// # Errors
+/// When the system cannot.
+pub fn leave_no_core() -> io::Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
+}
 
 /// A piece of a file on its medium, of `struct fiemap_extent` in `linux/fiemap.h`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

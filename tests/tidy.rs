@@ -13,7 +13,7 @@ use source::{Source, is_name, paths, read_tree};
 /// Who may import whom: a module and the modules of the crate it may name.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("domain", &[]),
-    ("crypto", &["domain"]),
+    ("crypto", &["domain", "os"]),
     ("files", &[]),
     ("clock", &[]),
     ("os", &[]),
@@ -75,7 +75,7 @@ const CRATE_OWNERS: &[(&str, &[&str])] = &[
 const OUTSIDE_WORLD: &[&str] = &["std::env", "std::fs", "std::io", "std::net", "std::process", "std::thread"];
 
 /// Types that hold a secret, and what they never are: printable, copyable, comparable in variable time, transparent.
-const SECRETS: &[&str] = &["Arena", "PartKey", "Path", "Plaintext", "Root", "Secret", "Tree", "Walk"];
+const SECRETS: &[&str] = &["Arena", "Locked", "PartKey", "Path", "Plaintext", "Root", "Secret", "Tree", "Walk"];
 const NOT_FOR_SECRETS: &[&str] =
     &["Clone", "Copy", "Debug", "Default", "Deref", "DerefMut", "Deserialize", "Display", "Eq", "Hash", "PartialEq", "Serialize"];
 
@@ -123,6 +123,13 @@ fn names_are_used_where_they_belong() {
 fn one_file_makes_statuses() {
     check(statuses, is_source);
     bites(statuses, "src/rpc/records.rs", "Err(Status::not_found(r#\"no \" record\"#))", "src/rpc/status.rs makes every status");
+}
+
+#[test]
+fn one_file_may_be_unsafe() {
+    check(unsafety, is_source);
+    bites(unsafety, "src/tls.rs", "#![expect(unsafe_code, reason = \"it is faster\")]", "src/os.rs alone may say unsafe_code");
+    bites(unsafety, "src/store.rs", "fn f() { unsafe { g() } }", "src/os.rs alone may say unsafe");
 }
 
 #[test]
@@ -251,6 +258,13 @@ fn statuses(source: &Source) -> Vec<String> {
     };
     let made = paths(&tokens).into_iter().filter(|path| source.path != "src/rpc/status.rs" && makes(&path.names));
     made.map(|path| format!("{}:{}: src/rpc/status.rs makes every status", source.path, path.line)).collect()
+}
+
+/// Words that make a file unsafe, or let it be.
+fn unsafety(source: &Source) -> Vec<String> {
+    let tokens = source.tokens();
+    let words = tokens.iter().filter(|token| source.path != "src/os.rs" && matches!(token.text, "unsafe" | "unsafe_code"));
+    words.map(|token| format!("{}:{}: src/os.rs alone may say {}", source.path, token.line, token.text)).collect()
 }
 
 /// Traits, derived or written, that secrets and permits must not have.

@@ -13,7 +13,7 @@ mod disk;
 mod finding;
 mod listen;
 mod lock;
-mod memory;
+pub(super) mod memory;
 mod restored;
 mod stored;
 
@@ -95,6 +95,6 @@ fn examine(config: &Config, trust: &clock::Trust) -> Result<Vec<Finding>, Failur
     let written = clock::last_written(dir);
     findings.push(clock::examine(wall()?, written));
     findings.push(clock::trusted(dir, trust));
-    findings.extend(memory::examine());
+    findings.extend(memory::examine(holder));
     Ok(findings)
 }

@@ -5,9 +5,12 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::doctor::memory::swaps;
 use super::{EX_SOFTWARE, EX_TEMPFAIL, EX_USAGE, fail};
 use crate::app::{App, BuildError, Options};
 use crate::config::Config;
+use crate::crypto::locked::{self, Held};
+use crate::os;
 use crate::telemetry;
 use crate::vault::OpenError;
 
@@ -31,6 +34,7 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
         Err(error) => return fail(EX_USAGE, &error),
     };
     telemetry::start(&config.log);
+    let all_locked = protect_memory();
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         return fail(EX_TEMPFAIL, &"signals cannot be handled");
     };
@@ -39,6 +43,7 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
         Ok(app) => app,
         Err(error) => return fail(code_of(&error), &error),
     };
+    tell_memory(all_locked);
     match app.local_addr() {
         Ok(address) => tracing::info!(%address, "serving"),
         Err(error) => return fail(EX_TEMPFAIL, &error),
@@ -53,6 +58,33 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
     match app.run(signalled).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(EX_SOFTWARE, &error),
+    }
+}
+
+/// Keeps memory off the disk as far as the system lets it, before there is a secret in it. Whether all of it is locked.
+fn protect_memory() -> bool {
+    if let Err(error) = os::leave_no_core() {
+        tracing::warn!(%error, "the process may leave a core with keys in it");
+    }
+    os::lock_all().unwrap_or_else(|error| {
+        tracing::warn!(%error, "memory cannot be locked whole");
+        false
+    })
+}
+
+/// Says what holds, now that the keys are in memory.
+fn tell_memory(all_locked: bool) {
+    let Held { locked, unlocked } = locked::held();
+    let swaps = swaps().join(", ");
+    if all_locked {
+        tracing::info!("all memory is locked");
+    } else if swaps.is_empty() {
+        tracing::info!(locked, unlocked, "bytes for keys are locked as far as RLIMIT_MEMLOCK allows; swap is off");
+    } else {
+        tracing::warn!(
+            locked, unlocked, %swaps,
+            "bytes for keys are locked as far as RLIMIT_MEMLOCK allows, and swap is on: set LimitMEMLOCK=infinity, or switch it off"
+        );
     }
 }
 

@@ -1,16 +1,15 @@
 //! A 32-byte secret, and what is derived from one: HKDF-Expand (RFC 5869) with SHA-512, HMAC (RFC 2104) with SHA-256.
 //!
-//! A secret is built where it stays, on the heap, and wiped when dropped. It never prints, copies, compares or
+//! A secret is built where it stays, in locked memory, and wiped when dropped. It never prints, copies, compares or
 //! serialises itself; whoever needs its bytes asks with [`Secret::expose`], so that a search finds every place.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Sha256, Sha512};
 use zeroize::Zeroizing;
 
+use super::locked::{LEN, Locked};
 use super::random::{self, RandomError};
 
-/// Bytes of a secret.
-const LEN: usize = 32;
 /// Bytes of a block of SHA-512: the key of its HMAC, padded with zeros.
 const SHA512_BLOCK: usize = 128;
 /// Bytes of a digest of SHA-512.
@@ -18,7 +17,10 @@ const SHA512_LEN: usize = 64;
 
 /// 32 secret bytes.
 #[expect(missing_debug_implementations, reason = "a secret is never printed")]
-pub struct Secret(Box<Zeroizing<[u8; LEN]>>);
+pub struct Secret(Locked);
+
+/// What a secret is when it has no place: never while it is alive.
+const NOTHING: [u8; LEN] = [0; LEN];
 
 impl Secret {
     /// A fresh random secret.
@@ -26,9 +28,9 @@ impl Secret {
     /// # Errors
     /// When the operating system gives no random bytes.
     pub fn random() -> Result<Self, RandomError> {
-        let mut secret = Self::build(|_| ());
-        random::fill(secret.0.as_mut_slice())?;
-        Ok(secret)
+        let mut secret = Locked::one();
+        random::fill(secret.all_mut().as_flattened_mut())?;
+        Ok(Self(secret))
     }
 
     /// A copy of `bytes`, if they are exactly 32.
@@ -39,15 +41,15 @@ impl Secret {
 
     /// The secret that `write` puts in place of 32 zeros.
     pub fn build(write: impl FnOnce(&mut [u8; LEN])) -> Self {
-        let mut secret = Self(Box::default());
-        write(&mut secret.0);
-        secret
+        let mut secret = Locked::one();
+        secret.all_mut().first_mut().map(write);
+        Self(secret)
     }
 
     /// The bytes.
     #[must_use]
     pub fn expose(&self) -> &[u8; LEN] {
-        &self.0
+        self.0.get(0).unwrap_or(&NOTHING)
     }
 
     /// The secret that HKDF-Expand derives for `info`, whose pieces are concatenated: fixed or length-prefixed, so that

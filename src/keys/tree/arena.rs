@@ -1,16 +1,14 @@
-//! Where the nodes of a tree stand: in blocks that never move, so that no node leaves a copy behind when others come. A node
+//! Where the nodes of a tree stand: in blocks of locked memory that never move, so that no node leaves a copy behind when others come. A node
 //! that goes is wiped at once, and all are on drop.
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use super::NODE_LEN;
-
-/// How many nodes a block has.
-const BLOCK: usize = 64;
+use crate::crypto::locked::{BLOCK, Locked};
 
 /// The nodes of one tree.
 pub(super) struct Arena {
-    blocks: Vec<Zeroizing<Box<[[u8; NODE_LEN]]>>>,
+    blocks: Vec<Locked>,
     free: Vec<Slot>,
 }
 
@@ -33,7 +31,7 @@ impl Arena {
     pub(super) fn put(&mut self, write: impl FnOnce(&mut [u8; NODE_LEN])) -> Slot {
         if self.free.is_empty() {
             let first = u32::try_from(self.blocks.len().saturating_mul(BLOCK)).unwrap_or(u32::MAX);
-            self.blocks.push(Zeroizing::new(vec![[0; NODE_LEN]; BLOCK].into_boxed_slice()));
+            self.blocks.push(Locked::block());
             self.free.extend((first..).take(BLOCK).map(Slot));
         }
         // There is one now; a slot that is none has no node.
@@ -58,7 +56,7 @@ impl Arena {
 
     fn place(&mut self, slot: &Slot) -> Option<&mut [u8; NODE_LEN]> {
         let number = usize::try_from(slot.0).ok()?;
-        self.blocks.get_mut(number / BLOCK)?.get_mut(number % BLOCK)
+        self.blocks.get_mut(number / BLOCK)?.all_mut().get_mut(number % BLOCK)
     }
 }
 

@@ -3,14 +3,15 @@
 //!
 //! A path is of the frontier it was made for. Whoever changes the frontier drops the path, which wipes it.
 
-use zeroize::Zeroizing;
-
 use super::walk::Walk;
 use super::{DEPTH, NODE_LEN};
+use crate::crypto::locked::{BLOCK, Locked};
+
+const _: () = assert!(DEPTH <= BLOCK, "a path is longer than a block");
 
 /// The nodes above and at one leaf, by how many levels they are above the leaves.
 pub(super) struct Path {
-    nodes: Box<Zeroizing<[[u8; NODE_LEN]; DEPTH]>>,
+    nodes: Locked,
     serial: u64,
     /// How many levels above the leaves the frontier is there: only nodes below it belong to `serial`.
     height: u32,
@@ -22,7 +23,7 @@ impl Path {
 
     /// Without nodes.
     pub(super) fn new() -> Self {
-        Self { nodes: Box::new(Zeroizing::new([[0; NODE_LEN]; DEPTH])), serial: 0, height: 0 }
+        Self { nodes: Locked::block(), serial: 0, height: 0 }
     }
 
     /// Goes to the leaf of `serial` from the node of the frontier above it, `height` levels up, or from the last that is known.
@@ -32,7 +33,7 @@ impl Path {
         let is_known = height == self.height && shared < height;
         let known = usize::try_from(shared).ok().and_then(|level| self.nodes.get(level)).filter(|_| is_known);
         let (mut walk, above) = known.map_or((Walk::at(frontier), height), |node| (Walk::at(node), shared));
-        for (level, node) in (0..above).zip(self.nodes.iter_mut()).rev() {
+        for (level, node) in (0..above).zip(self.nodes.all_mut().iter_mut()).rev() {
             walk.down(serial & 1_u64.unbounded_shl(level) != 0);
             walk.write(node);
         }
@@ -43,6 +44,6 @@ impl Path {
     /// Whether it has this node.
     #[cfg(test)]
     pub(super) fn has(&self, node: &[u8; NODE_LEN]) -> bool {
-        self.nodes.contains(node)
+        (0..DEPTH).any(|level| self.nodes.get(level) == Some(node))
     }
 }
