@@ -83,6 +83,8 @@ fn take_accepted(clock: &Clock, data_dir: &Path) -> io::Result<Option<Standing>>
     };
     fs::remove_file(&path)?;
     files::sync_parent(&path)?;
+    let word =
+        word.inspect_err(|error| tracing::warn!(%error, "an operator's word for the clock must be given as the vault's user"));
     let seen = word.ok().and_then(|bytes| Reading::from_bytes(bytes.as_slice().try_into().ok()?));
     let accepted = seen.ok_or(NotAccepted::Moved).and_then(|seen| clock.accept(&seen));
     Ok(accepted.inspect_err(|error| tracing::warn!(%error, "an operator's word for the clock does not count")).ok())
