@@ -4,13 +4,23 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use idvault::os;
 use rustix::process::{DumpableBehavior, dumpable_behavior};
 
 const CONFIG: &str =
     "[vault]\nid = \"hk-1\"\n[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"data\"\n[trust]\ndomain = \"example.test\"\n";
+
+/// A vault in a process of its own, which ends with it.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
 
 /// What stands behind `name` in a text of /proc.
 fn words<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
@@ -25,16 +35,13 @@ fn serving<T>(limit: &str, look: impl FnOnce(u32, &str) -> T) -> T {
     let script = format!("ulimit -c unlimited; ulimit -l {limit} && exec \"$0\" serve --config idvault.toml --insecure-loopback");
     let mut command = Command::new("bash");
     command.args(["-c", &script, env!("CARGO_BIN_EXE_idvault")]).current_dir(home.path()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut child = Served(command.spawn().unwrap());
     let mut log = String::new();
-    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut said = BufReader::new(child.0.stderr.take().unwrap());
     while !log.contains("serving") {
         assert!(said.read_line(&mut log).unwrap() > 0, "it ended: {log}");
     }
-    let looked = look(child.id(), &log);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    looked
+    look(child.0.id(), &log)
 }
 
 #[test]
