@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::client::Failure;
 use crate::app;
-use crate::clock::{Limits, SystemSource};
 use crate::config::{Config, CustodyName};
 use crate::vault::Blueprint;
 
@@ -56,9 +55,8 @@ pub(super) fn run(action: &Action) -> Result<ExitCode, Failure> {
     let (keys, to) =
         (app::keys(&config).map_err(|error| usage(&error))?, app::custody(&config, to).map_err(|error| usage(&error))?);
     let refused = |error: &dyn std::fmt::Display| Failure::refused(error.to_string());
-    let source = SystemSource::new().map_err(|error| refused(&error))?;
-    let limits = Limits { max_jump: config.clock.max_jump, max_gap: config.clock.max_gap };
-    let blueprint = Blueprint::new(config.vault, config.server.data_dir, Box::new(source), limits);
+    let source = app::source(None).map_err(|error| refused(&error))?;
+    let blueprint = Blueprint::new(config.vault, config.server.data_dir, source, app::limits(config.clock));
     let evidence = Blueprint { keys, ..blueprint }.move_root(&to).map_err(|error| refused(&error))?;
     let name = arguments.to.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
     if arguments.json {
