@@ -17,5 +17,6 @@ pub mod purpose;
 pub mod receipt;
 pub mod record;
 pub mod retention;
+pub mod shredding;
 pub mod tenant;
 pub mod trigger;

@@ -17,6 +17,7 @@ pub mod restore;
 pub mod restored;
 pub mod retention;
 pub mod shred;
+pub mod shred_tenant;
 pub mod snapshots;
 pub mod tenants;
 pub mod trust;

@@ -63,7 +63,7 @@ fn all_void(receipt: &Receipt) -> Terms {
         registered_at: noon(),
     };
     let later = NoticeVersion { version: "3".to_owned(), invalidating: true, ..notice.clone() };
-    Terms { revocations: vec![KeyRevocation { kid: receipt.kid.clone(), time }], notices: vec![notice, later] }
+    Terms { revocations: vec![KeyRevocation { kid: receipt.kid.clone(), time }], notices: vec![notice, later], is_shredded: true }
 }
 
 fn withdraw(consent: &mut Consent, purposes: impl IntoIterator<Item = Purpose>) {
@@ -340,7 +340,7 @@ proptest! {
         } else {
             Ok(())
         };
-        let void = [Refusal::KeyRevoked, Refusal::NoticeUnknown, Refusal::NoticeReplaced];
+        let void = [Refusal::KeyRevoked, Refusal::NoticeUnknown, Refusal::NoticeReplaced, Refusal::TenantShredded];
         match admit_receipt(receipt, &terms, now) {
             Err(refusal) if expected.is_ok() => prop_assert!(void.contains(&refusal) && !rests(receipt, &terms)),
             admitted => prop_assert_eq!((admitted, expected.is_err() || rests(receipt, &terms)), (expected, true)),
@@ -376,6 +376,8 @@ proptest! {
         refused!(Err(Refusal::Expired));
         consent.receipt.expires_at = far;
         terms = all_void(&consent.receipt);
+        refused!(Err(Refusal::TenantShredded));
+        terms.is_shredded = false;
         refused!(Err(Refusal::KeyRevoked));
         terms.revocations[0].time = consent.receipt.issued_at;
         refused!(Err(Refusal::NoticeReplaced));

@@ -13,8 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::TimeDelta;
-use idvault::domain::ids::RecordId;
+use idvault::domain::ids::{Identity, RecordId};
 use idvault::domain::purpose::PurposeSet;
+use idvault::domain::retention::Now;
+use idvault::domain::shredding::{ShredState, Word};
 use idvault::domain::trigger::Trigger;
 use idvault::keys::keyring::Step;
 use idvault::vault::error::Error;
@@ -48,13 +50,35 @@ fn an_expiry_killed_at_any_step_is_finished() {
     }
 }
 
+#[test]
+fn the_shredding_of_a_tenant_killed_at_any_step_is_finished() {
+    for step in STEPS {
+        let home = tempfile::tempdir().unwrap();
+        die_at(home.path(), step, "tenant");
+        let scene = Scene::at(home.path(), Hand::new(), |blueprint| blueprint);
+        scene.vault().tick().unwrap();
+        let stands = scene.vault().shred_tenant(&tenant(), word("olga", false)).unwrap();
+        assert_eq!((stands.state, stands.left), (ShredState::Shredded, 0), "{step:?}");
+        for name in ["stays", "goes"] {
+            let record: RecordId = std::fs::read_to_string(home.path().join(name)).unwrap().parse().unwrap();
+            assert!(matches!(scene.vault().record(&tenant(), record), Err(Error::RecordGone)), "{step:?}");
+        }
+        let page = Page { size: 10, token: String::new() };
+        let certificates = scene.vault().certificates(&tenant(), &page).unwrap().items;
+        let said: Vec<_> = certificates.iter().map(|certificate| (certificate.trigger, certificate.records)).collect();
+        assert_eq!(said, [(Trigger::TenantShredded, 2)], "{step:?}");
+    }
+}
+
+/// A person's word.
+fn word(name: &str, is_officer: bool) -> impl FnOnce(Now) -> Word {
+    let by = Identity::Person(name.to_owned());
+    move |now| Word { by, is_officer, time: now.hi }
+}
+
 fn killed_at(step: Step, what: &str) {
     let home = tempfile::tempdir().unwrap();
-    let mut victim = Command::new(std::env::current_exe().unwrap());
-    victim.args(["--exact", "victim", "--ignored", "--nocapture"]).env(HOME, home.path()).env(WHAT, format!("{what} {step:?}"));
-    let outcome = victim.output().unwrap();
-    assert_eq!(outcome.status.signal(), Some(9), "{what} at {step:?}: {}", String::from_utf8_lossy(&outcome.stderr));
-
+    die_at(home.path(), step, what);
     let clock = Hand::new();
     if what == "expire" {
         clock.pass(TimeDelta::days(30));
@@ -84,6 +108,14 @@ fn killed_at(step: Step, what: &str) {
     scene.vault().prove_membership(&tenant(), certificates.first().unwrap().id, gone).unwrap();
 }
 
+/// Has a process of its own make a vault in `home`, begin this and die at this step.
+fn die_at(home: &Path, step: Step, what: &str) {
+    let mut victim = Command::new(std::env::current_exe().unwrap());
+    victim.args(["--exact", "victim", "--ignored", "--nocapture"]).env(HOME, home).env(WHAT, format!("{what} {step:?}"));
+    let outcome = victim.output().unwrap();
+    assert_eq!(outcome.status.signal(), Some(9), "{what} at {step:?}: {}", String::from_utf8_lossy(&outcome.stderr));
+}
+
 #[test]
 #[ignore = "the process that the other tests start and that dies"]
 #[expect(clippy::disallowed_methods, reason = "a test tells its victim what to do by the environment")]
@@ -109,6 +141,11 @@ fn victim() {
     armed.store(true, Ordering::SeqCst);
     match what {
         "shred" => drop(scene.vault().shred_record(&tenant(), goes.id).unwrap()),
+        "tenant" => {
+            scene.vault().shred_tenant(&tenant(), word("olga", false)).unwrap();
+            scene.vault().shred_tenant(&tenant(), word("paul", true)).unwrap();
+            scene.vault().tick().unwrap();
+        }
         "withdraw" => drop(scene.vault().withdraw_consent(&tenant(), goes.consent, PurposeSet::default()).unwrap()),
         _ => {
             scene.clock.pass(TimeDelta::days(30));

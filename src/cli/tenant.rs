@@ -2,6 +2,7 @@
 
 mod create;
 mod keys;
+mod shred;
 mod update;
 
 use std::process::ExitCode;
@@ -19,6 +20,8 @@ pub(super) enum Action {
     Create(create::Create),
     /// Change a tenant: its keys (the tenant itself), the end of a key (either), all else (operator)
     Update(update::Update),
+    /// Destroy all records of a tenant, for good: when two persons ask for it (operators and privacy officers)
+    Shred(shred::Shred),
     /// List all tenants (operator)
     List {
         #[command(flatten)]
@@ -54,6 +57,7 @@ pub(super) async fn run(action: Action) -> Result<ExitCode, Failure> {
     match action {
         Action::Create(create) => create.run().await,
         Action::Update(update) => update.run().await,
+        Action::Shred(shred) => shred.run().await,
         Action::List { client } => {
             let client = Client::connect(client).await?;
             let mut tenants = TenantServiceClient::new(client.channel.clone()).max_decoding_message_size(MAX_PAGE_BYTES);

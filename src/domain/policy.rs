@@ -46,6 +46,9 @@ pub enum Refusal {
     /// A later version of that text voids consents under it.
     #[error("a later version of the notice voids consents under this one")]
     NoticeReplaced,
+    /// All that the tenant has is being destroyed, or was.
+    #[error("the tenant is being shredded, or was")]
+    TenantShredded,
     /// The person withdrew it.
     #[error("the consent was withdrawn")]
     Withdrawn,
@@ -119,6 +122,7 @@ pub fn admit_receipt(receipt: &Receipt, terms: &Terms, now: Now) -> Result<(), R
         Void::KeyRevoked => Refusal::KeyRevoked,
         Void::NoticeUnknown => Refusal::NoticeUnknown,
         Void::NoticeReplaced => Refusal::NoticeReplaced,
+        Void::TenantShredded => Refusal::TenantShredded,
     })
 }
 

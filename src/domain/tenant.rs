@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::domain::ids::TenantId;
 use crate::domain::receipt::Receipt;
 use crate::domain::retention::Retention;
+use crate::domain::shredding::Shredding;
 
 /// What happens to metadata inside uploaded image files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct Tenant {
     pub create_time: DateTime<Utc>,
     /// What its receipts rest on, besides its keys.
     pub terms: Terms,
+    /// Whether all that it has is to be destroyed.
+    pub shredding: Shredding,
 }
 
 /// The end of a receipt key.
@@ -63,6 +66,8 @@ pub struct Terms {
     pub revocations: Vec<KeyRevocation>,
     /// Registered texts, oldest first. None: any text will do.
     pub notices: Vec<NoticeVersion>,
+    /// Whether all that the tenant has is being destroyed, or was: then no receipt counts.
+    pub is_shredded: bool,
 }
 
 /// Why a receipt counts for nothing.
@@ -74,6 +79,8 @@ pub enum Void {
     NoticeUnknown,
     /// A later version of its notice voids consents under earlier ones.
     NoticeReplaced,
+    /// All that the tenant has is being destroyed, or was.
+    TenantShredded,
 }
 
 impl Terms {
@@ -82,6 +89,9 @@ impl Terms {
     /// # Errors
     /// Why it does not.
     pub fn hold(&self, receipt: &Receipt) -> Result<(), Void> {
+        if self.is_shredded {
+            return Err(Void::TenantShredded);
+        }
         if self.revocations.iter().any(|revoked| revoked.kid == receipt.kid && receipt.issued_at > revoked.time) {
             return Err(Void::KeyRevoked);
         }

@@ -11,7 +11,7 @@ mod certificates;
 mod records;
 mod tenants;
 
-pub(super) use certificates::{certificate, destruction, membership, record_of};
+pub(super) use certificates::{certificate, destruction, membership, record_of, tenant_shredding};
 pub(super) use records::{attributes, part_header, receipt, record, upload, upload_header, which};
 pub(super) use tenants::{TenantField, new_tenant, tenant, tenant_fields, tenant_update};
 

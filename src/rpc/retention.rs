@@ -4,11 +4,13 @@ use tonic::{Request, Response, Status};
 
 use super::caller::Role;
 use super::{Api, convert, names};
+use crate::domain::retention::Now;
+use crate::domain::shredding::Word;
 use crate::proto::get_retention_status_response::Hour;
 use crate::proto::retention_service_server::RetentionService;
 use crate::proto::{
     GetCertificateRequest, GetCertificateResponse, GetRetentionStatusRequest, GetRetentionStatusResponse,
-    ListCertificatesRequest, ListCertificatesResponse,
+    ListCertificatesRequest, ListCertificatesResponse, ShredTenantRequest, ShredTenantResponse,
 };
 
 /// Who may see the counts of all tenants.
@@ -75,5 +77,15 @@ impl RetentionService for Api {
         let (certificate, proved) = self.run(run).await?;
         let proof = proved.map(|(record, proof)| convert::membership(&certificate.tenant, record, proof));
         Ok(Response::new(GetCertificateResponse { certificate: Some(convert::certificate(certificate)), proof }))
+    }
+
+    async fn shred_tenant(&self, request: Request<ShredTenantRequest>) -> Result<Response<ShredTenantResponse>, Status> {
+        let caller = self.callers.identify(&request)?;
+        caller.must_be(&OVERSEERS)?;
+        let tenant = names::tenant(&request.into_inner().name, "name")?;
+        let (by, is_officer) = (caller.identity.clone(), caller.is_any(&[Role::PrivacyOfficer]));
+        let word = move |now: Now| Word { by, is_officer, time: now.hi };
+        let shredding = self.run(move |vault| vault.shred_tenant(&tenant, word)).await?;
+        Ok(Response::new(convert::tenant_shredding(&shredding, self.callers.domain())))
     }
 }

@@ -7,6 +7,7 @@ use crate::crypto::random::RandomError;
 use crate::crypto::seal::OpenError;
 use crate::domain::job::JobError;
 use crate::domain::policy::Refusal;
+use crate::domain::shredding::OfficerMissing;
 use crate::keys::keyring::KeyringError;
 use crate::store::ledger::LedgerError;
 use crate::store::volume::VolumeError;
@@ -52,6 +53,9 @@ pub enum Error {
     /// The caller: the consent ends, or the retention is, too soon to keep the record for an hour.
     #[error("the record would live for less than an hour")]
     RetentionTooShort,
+    /// The caller: nobody of the two who ask for it is a privacy officer.
+    #[error(transparent)]
+    OfficerMissing(#[from] OfficerMissing),
     /// The caller: there is a tenant of this id.
     #[error("the tenant exists")]
     TenantExists,

@@ -112,6 +112,7 @@ impl Vault {
         if self.keyring.runs_low() {
             self.shred(&[])?;
         }
+        self.go_on_with_tenants()?;
         self.keyring.remove_old_pages()?;
         let day = hour_of(self.clock.times().lo).number() / 24;
         self.book.keep(day)?;

@@ -17,6 +17,7 @@ use crate::crypto::jwk::{KeySet, PublicKey};
 use crate::crypto::key_proof;
 use crate::domain::ids::TenantId;
 use crate::domain::retention::{Now, Retention};
+use crate::domain::shredding::Shredding;
 use crate::domain::tenant::{KeyRevocation, MetadataPolicy, NoticeVersion, Tenant, Terms};
 use crate::store::ledger::Transaction;
 use crate::store::schema;
@@ -85,6 +86,7 @@ impl Vault {
             metadata_policy: MetadataPolicy::Strip,
             create_time: self.now()?.lo,
             terms: Terms::default(),
+            shredding: Shredding::default(),
         };
         self.put_tenant(id, given, |known| if known.is_some() { Err(Error::TenantExists) } else { Ok(tenant) })
     }

@@ -167,7 +167,8 @@ pub(crate) fn terms() -> impl Strategy<Value = Terms> {
     };
     let notices = prop_oneof![Just(0_usize), 1_usize..5].prop_flat_map(move |count| vec(notice(), count));
     let revocations = vec(revocation, 0..2);
-    (revocations, notices).prop_map(|(revocations, notices)| Terms { revocations, notices })
+    let terms = (revocations, notices, proptest::bool::weighted(0.1));
+    terms.prop_map(|(revocations, notices, is_shredded)| Terms { revocations, notices, is_shredded })
 }
 
 fn events() -> impl Strategy<Value = ConsentEvent> {
@@ -299,6 +300,7 @@ pub(crate) fn eligible_cases() -> impl Strategy<Value = Case> {
         (receipt.issued_at, receipt.not_before, receipt.event.time) = (noon() - days(4), noon() - days(4), noon() - days(4));
         (receipt.expires_at, receipt.bound_call_id) =
             (noon() + days(5), receipt.bound_call_id.take().map(|_| record.call_id.clone()));
+        terms.is_shredded = false;
         terms.revocations.retain(|revocation| revocation.kid != receipt.kid);
         if let Some(notice) = terms.notices.first() {
             // As many of the same name as there are, and none that voids what came before.

@@ -38,7 +38,8 @@ pub(crate) fn rests(receipt: &Receipt, terms: &Terms) -> bool {
     let mut later = terms.notices.iter();
     let is_registered = later.by_ref().any(is_shown);
     let is_replaced = later.any(|later| later.id == receipt.notice.id && later.invalidating);
-    !terms.revocations.iter().any(is_revoked) && (terms.notices.is_empty() || is_registered && !is_replaced)
+    let is_held = !terms.is_shredded && !terms.revocations.iter().any(is_revoked);
+    is_held && (terms.notices.is_empty() || is_registered && !is_replaced)
 }
 
 /// The rules about the case as a whole, by the letter.

@@ -32,6 +32,7 @@ mod records;
 mod releases;
 mod restored;
 mod retries;
+mod shred_tenant;
 mod streamed;
 mod tenants;
 mod time;

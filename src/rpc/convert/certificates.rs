@@ -3,13 +3,15 @@
 use super::stamp;
 use crate::audit::certificate::token;
 use crate::audit::merkle::Proof;
-use crate::domain::ids::{RecordId, TenantId};
+use crate::domain::ids::{RecordId, TenantId, TrustDomain};
+use crate::domain::shredding::ShredState;
 use crate::domain::trigger::Trigger;
 use crate::proto;
 use crate::rpc::names;
 use crate::rpc::status::Denied;
 use crate::vault::certificates::Issued;
 use crate::vault::shred::Destruction;
+use crate::vault::shred_tenant::TenantShredding;
 
 /// A destruction on the wire.
 pub(in crate::rpc) fn destruction(destruction: Destruction) -> proto::Destruction {
@@ -53,4 +55,21 @@ pub(in crate::rpc) fn record_of(tenant: &TenantId, name: &str) -> Result<Option<
 pub(in crate::rpc) fn membership(tenant: &TenantId, record: RecordId, proof: Proof) -> proto::MembershipProof {
     let path = proof.path.into_iter().map(Vec::from).collect();
     proto::MembershipProof { token: token(tenant, record).to_vec(), index: proof.index, count: proof.count, path }
+}
+
+/// The destruction of a tenant on the wire.
+pub(in crate::rpc) fn tenant_shredding(shredding: &TenantShredding, domain: &TrustDomain) -> proto::ShredTenantResponse {
+    use proto::shred_tenant_response::State;
+    let state = match shredding.state {
+        ShredState::None => State::Unspecified,
+        ShredState::Pending => State::Pending,
+        ShredState::Shredding => State::Shredding,
+        ShredState::Shredded => State::Shredded,
+    };
+    proto::ShredTenantResponse {
+        state: state.into(),
+        approvers: shredding.shredding.words.iter().map(|word| word.by.to_uri(domain)).collect(),
+        remaining_record_count: shredding.left,
+        finish_time: shredding.shredding.finished.map(stamp),
+    }
 }

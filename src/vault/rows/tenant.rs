@@ -5,6 +5,7 @@ use prost_types::Timestamp;
 
 use super::{Row, digest, parse, stamp, time};
 use crate::domain::retention::Retention;
+use crate::domain::shredding::{Shredding, Word};
 use crate::domain::tenant::{KeyRevocation, MetadataPolicy, NoticeVersion, Tenant, Terms};
 use crate::vault::error::Error;
 
@@ -25,6 +26,23 @@ pub(in crate::vault) struct TenantRow {
     revocations: Vec<KeyRevocationRow>,
     #[prost(message, repeated, tag = "7")]
     notices: Vec<NoticeRow>,
+    /// Who has said that all that it has is to be destroyed.
+    #[prost(message, repeated, tag = "8")]
+    words: Vec<WordRow>,
+    /// When nothing was left.
+    #[prost(message, optional, tag = "9")]
+    shredded: Option<Timestamp>,
+}
+
+/// One person's word.
+#[derive(Clone, PartialEq, Message)]
+struct WordRow {
+    #[prost(string, tag = "1")]
+    by: String,
+    #[prost(bool, tag = "2")]
+    is_officer: bool,
+    #[prost(message, optional, tag = "3")]
+    time: Option<Timestamp>,
 }
 
 /// The end of a receipt key.
@@ -82,10 +100,14 @@ impl TenantRow {
             create_time: Some(stamp(tenant.create_time)),
             revocations: tenant.terms.revocations.iter().map(KeyRevocationRow::from_domain).collect(),
             notices: tenant.terms.notices.iter().map(NoticeRow::from_domain).collect(),
+            words: tenant.shredding.words.iter().map(WordRow::from_domain).collect(),
+            shredded: tenant.shredding.finished.map(stamp),
         }
     }
 
     pub(in crate::vault) fn into_domain(self) -> Result<Tenant, Error> {
+        let words = self.words.into_iter().map(WordRow::into_domain).collect::<Result<_, _>>()?;
+        let shredding = Shredding { words, finished: self.shredded.map(|shredded| time(Some(shredded))).transpose()? };
         Ok(Tenant {
             id: parse(&self.id)?,
             jwks: self.jwks,
@@ -95,8 +117,20 @@ impl TenantRow {
             terms: Terms {
                 revocations: self.revocations.into_iter().map(KeyRevocationRow::into_domain).collect::<Result<_, _>>()?,
                 notices: self.notices.into_iter().map(NoticeRow::into_domain).collect::<Result<_, _>>()?,
+                is_shredded: shredding.is_decided(),
             },
+            shredding,
         })
+    }
+}
+
+impl WordRow {
+    fn from_domain(word: &Word) -> Self {
+        Self { by: word.by.to_string(), is_officer: word.is_officer, time: Some(stamp(word.time)) }
+    }
+
+    fn into_domain(self) -> Result<Word, Error> {
+        Ok(Word { by: parse(&self.by)?, is_officer: self.is_officer, time: time(self.time)? })
     }
 }
 
