@@ -65,6 +65,13 @@ impl Hand {
         reading.elapsed = reading.elapsed.map(|elapsed| elapsed + time);
     }
 
+    /// The machine is off for a while, and boots.
+    pub(crate) fn reboot(&self, boot: u8, off: TimeDelta) {
+        let mut reading = self.0.lock();
+        reading.wall += off;
+        (reading.elapsed, reading.boot) = (Some(TimeDelta::seconds(5)), [boot; 16]);
+    }
+
     /// Somebody sets the wall clock.
     pub(crate) fn set_wall(&self, by: TimeDelta) {
         self.0.lock().wall += by;
@@ -159,6 +166,11 @@ impl Scene {
 
     /// A receipt of this person.
     pub(crate) fn receipt_of(&self, subject: &str) -> String {
+        self.receipt_until(subject, self.clock.now() + TimeDelta::days(3650))
+    }
+
+    /// The same, until then.
+    pub(crate) fn receipt_until(&self, subject: &str, end: DateTime<Utc>) -> String {
         let now = self.clock.now();
         let grant = |purpose: &str| {
             json!({
@@ -168,7 +180,7 @@ impl Scene {
         };
         let claims = json!({
             "schema": "idvault.consent/1", "iss": "acme", "aud": "scene", "jti": Uuid::new_v4().to_string(),
-            "iat": now.timestamp(), "nbf": now.timestamp(), "exp": now.timestamp() + 3650 * 86_400,
+            "iat": now.timestamp(), "nbf": now.timestamp(), "exp": end.timestamp(),
             "subject_ref": subject, "subject_class": "adult", "jurisdiction": "SG",
             "notice": { "id": "training", "version": "1", "sha256": "5a".repeat(32), "language": "en" },
             "event": { "time": now.to_rfc3339(), "method": "tick-box", "actor": "subject" },
