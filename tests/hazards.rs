@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failure fails the test")]
 
+#[expect(dead_code, reason = "other tests use the rest")]
 mod scene;
 
 use std::path::Path;

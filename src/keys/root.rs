@@ -130,14 +130,19 @@ impl Setting {
     /// # Errors
     /// When there is such a root, or the custody cannot be had.
     pub fn must_be_free(&self, vault: &VaultId, has_begun: bool) -> io::Result<()> {
-        if self.file().is_some_and(|cell| !cell.exists()) {
+        let (generations, place) = match self {
+            // A cell that a power failure cut short is one too.
+            Self::File(setting) => (file::generations_at(&setting.path)?, setting.path.display().to_string()),
+            #[cfg(any(feature = "pkcs11", feature = "transit"))]
+            _ => {
+                let custody = self.open(vault)?;
+                (custody.generations()?, custody.describe().place)
+            }
+        };
+        if generations.into_iter().all(|generation| has_begun && generation <= NEW_GENERATION) {
             return Ok(());
         }
-        let custody = self.open(vault)?;
-        if custody.generations()?.into_iter().all(|generation| has_begun && generation <= NEW_GENERATION) {
-            return Ok(());
-        }
-        let what = format!("{} holds the root of a vault {vault} whose data is not here", custody.describe().place);
+        let what = format!("{place} holds the root of a vault {vault} whose data is not here");
         let next = "name its directory, or another vault.id; nothing was changed";
         Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{what}: {next}")))
     }
@@ -146,15 +151,26 @@ impl Setting {
     ///
     /// # Errors
     /// When the custody cannot be had.
+    #[cfg_attr(
+        not(any(feature = "pkcs11", feature = "transit")),
+        expect(unused_variables, reason = "a cell is a vault's own; tokens and servers are shared")
+    )]
     pub fn create(&self, vault: &VaultId) -> io::Result<Box<dyn Custody>> {
-        if let Self::File(setting) = self
-            && !setting.path.exists()
-        {
-            return Ok(Box::new(FileCell::create(setting)?));
+        match self {
+            // Made anew as a whole: every block has its place then.
+            Self::File(setting) => {
+                if setting.path.exists() {
+                    std::fs::remove_file(&setting.path)?;
+                }
+                Ok(Box::new(FileCell::create(setting)?))
+            }
+            #[cfg(any(feature = "pkcs11", feature = "transit"))]
+            _ => {
+                let mut custody = self.open(vault)?;
+                custody.clear()?;
+                Ok(custody)
+            }
         }
-        let mut custody = self.open(vault)?;
-        custody.clear()?;
-        Ok(custody)
     }
 
     /// The custody of a vault that is there.

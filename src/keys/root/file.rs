@@ -136,11 +136,7 @@ impl Custody for FileCell {
     }
 
     fn generations(&self) -> io::Result<Vec<u64>> {
-        let mut generations = Vec::new();
-        for slot in SLOTS {
-            generations.extend(decode(self.read(slot)?.0.bytes()).map(|root| root.handle.generation));
-        }
-        Ok(generations)
+        generations_at(&self.path)
     }
 
     fn clear(&mut self) -> io::Result<Evidence> {
@@ -166,6 +162,15 @@ pub fn roots_in(cell: &[u8]) -> Vec<Root> {
     let mut roots: Vec<_> = cell.chunks(SLOT_LEN).filter_map(decode).collect();
     roots.sort_by_key(|root| std::cmp::Reverse(root.handle.generation));
     roots
+}
+
+/// The generations of the roots in the file at a path; none when there is no file.
+pub(super) fn generations_at(path: &Path) -> io::Result<Vec<u64>> {
+    match std::fs::read(path).map(Zeroizing::new) {
+        Ok(cell) => Ok(roots_in(&cell).iter().map(|root| root.handle.generation).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The cell of a vault that keeps its root in its own directory.
