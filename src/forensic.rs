@@ -3,6 +3,8 @@
 //! The demo and the tests play it against vaults that have shredded records. It knows the formats and uses the vault's own
 //! code to read them; what it lacks is only what was destroyed. It never touches a vault that is being served.
 
+pub mod secrets;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fs, io};

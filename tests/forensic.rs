@@ -4,10 +4,20 @@
 //! Each test has its positive controls: the same attack opens live records, and with an older content of the root cell it
 //! opens the shredded one. A vault whose root cell fails to forget is caught by the same test.
 
-#![expect(clippy::unwrap_used, reason = "a failure fails the test")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failure fails the test"
+)]
 
+#[path = "crash/random.rs"]
+mod random;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod scene;
+#[expect(dead_code, reason = "other tests use the rest")]
+mod story;
 
 use std::io;
 use std::path::Path;
@@ -16,12 +26,17 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use idvault::domain::purpose::PurposeSet;
 use idvault::domain::record::Record;
+use idvault::forensic::secrets::Secrets;
 use idvault::forensic::{Archive, Attack};
 use idvault::keys::root::{Custody, Evidence, Handle, Root};
 use idvault::vault::Vault;
 use parking_lot::Mutex;
 
 use scene::{FACE, Scene, tenant, vault_id};
+use story::Story;
+
+/// How many things happen in the story.
+const STORY: usize = 40;
 
 #[test]
 fn a_shredded_record_is_out_of_reach() {
@@ -67,6 +82,40 @@ fn a_root_that_is_not_replaced_is_caught() {
     let attack = mount(&watched.archive.lock(), &watched.root_cell());
     assert!(is_open(&attack, &alive));
     assert!(is_open(&attack, &gone), "the attack must notice that the old root is still in the cell");
+}
+
+#[test]
+fn whatever_happens_nothing_shredded_opens_and_no_secret_is_in_a_file() {
+    let archive = Arc::new(Mutex::new(Archive::default()));
+    let watching = Arc::clone(&archive);
+    let mut story = Story::begin(uuid::Uuid::new_v4().as_u64_pair().0, Arc::new(move |data| watching.lock().take(data).unwrap()));
+    for _ in 0..STORY {
+        story.go_on();
+        archive.lock().take(&story.data()).unwrap();
+    }
+    let archive = archive.lock();
+    let cell = std::fs::read(story.data().join("root.cell")).unwrap();
+    let attack = mount(&archive, &cell);
+    for record in story.alive() {
+        assert!(is_open(&attack, record), "what is alive does not open: {:?}", attack.tried());
+    }
+    for record in story.gone() {
+        assert!(attack.open(record.id).is_empty(), "what is gone opens: {:?}", attack.tried());
+    }
+
+    let places: Vec<_> = story.gone().iter().map(|record| record.place).collect();
+    let alive = Secrets::opened_by(&archive, &cell, &vault_id(), &[]);
+    let mut known = Secrets::default();
+    for cell in archive.root_cells() {
+        known.extend(Secrets::opened_by(&archive, cell, &vault_id(), &places));
+    }
+    let dropped = known.without(&alive);
+    assert!(dropped.count() > 1_000 && alive.count() > 500, "{} dropped, {} alive", dropped.count(), alive.count());
+    assert!(dropped.found_in_files(&archive).is_empty() && alive.found_in_files(&archive).is_empty(), "a secret is in a file");
+    // What the search would find.
+    let mut planted = Secrets::default();
+    planted.add("planted", &[0xa5; 32]);
+    assert_eq!(planted.found_in(&[&[0; 33][..], &[0xa5; 32], &[1; 9]].concat()), [("planted", 1)].into());
 }
 
 /// A cell that keeps the old root beside the new one.
