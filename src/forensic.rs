@@ -181,14 +181,16 @@ fn grow_trees(
     vault: &VaultId,
     tried: &mut Tried,
 ) -> BTreeMap<Hour, Vec<Mutex<Tree>>> {
-    let pages: Vec<_> = archive.versions().filter(|(path, _)| is_page(path)).map(|(_, page)| page).collect();
+    let pages: Vec<_> = archive.versions().filter_map(|(path, page)| Some((generation_of(path)?, page))).collect();
     tried.pages = pages.len();
     let mut trees = BTreeMap::<Hour, Vec<Mutex<Tree>>>::new();
     for (hour, key) in heads.into_iter().flat_map(|head| head.hours) {
         match key {
             HourKey::Seed(seed) => trees.entry(hour).or_default().push(Mutex::new(Tree::from_seed(&seed))),
-            HourKey::Page { generation, key } => {
-                let opened = pages.iter().filter_map(|page| format::open_page(page, vault, (hour, generation), &key));
+            HourKey::Page { key, .. } => {
+                // Not only the page that the head names: a key that was used twice opens an older one.
+                let opened =
+                    pages.iter().filter_map(|(generation, page)| format::open_page(page, vault, (hour, *generation), &key));
                 let grown = trees.entry(hour).or_default();
                 let before = grown.len();
                 grown.extend(opened.map(Mutex::new));
@@ -254,6 +256,11 @@ fn restore(path: &Path, bytes: &[u8]) -> io::Result<()> {
         fs::create_dir_all(parent)?;
     }
     fs::write(path, bytes)
+}
+
+/// The commit that wrote a page, by the page's name.
+fn generation_of(page: &Path) -> Option<u64> {
+    page.file_stem().filter(|_| is_page(page))?.to_str()?.rsplit_once('-')?.1.parse().ok()
 }
 
 fn is_page(path: &Path) -> bool {

@@ -5,6 +5,8 @@
 
 pub mod keyring;
 pub mod root;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
 pub mod tree;
 
 use std::path::{Path, PathBuf};

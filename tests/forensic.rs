@@ -14,6 +14,8 @@
 
 #[path = "crash/random.rs"]
 mod random;
+#[path = "forensic/sabotage.rs"]
+mod sabotage;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod scene;
 #[expect(dead_code, reason = "other tests use the rest")]
@@ -29,7 +31,7 @@ use idvault::domain::record::Record;
 use idvault::forensic::secrets::Secrets;
 use idvault::forensic::{Archive, Attack};
 use idvault::keys::root::{Custody, Evidence, Handle, Root};
-use idvault::vault::Vault;
+use idvault::vault::{Blueprint, Vault};
 use parking_lot::Mutex;
 
 use scene::{FACE, Scene, tenant, vault_id};
@@ -163,14 +165,8 @@ struct Watched {
 
 impl Watched {
     fn new(custody: impl FnOnce(Box<dyn Custody>) -> Box<dyn Custody> + Send + 'static) -> Self {
-        let archive = Arc::new(Mutex::new(Archive::default()));
-        let watching = Arc::clone(&archive);
-        let scene = Scene::with(|mut blueprint| {
-            let data = blueprint.data_dir.clone();
-            blueprint.custody = Box::new(custody);
-            blueprint.observer = Box::new(move |_| watching.lock().take(&data).unwrap());
-            blueprint
-        });
+        let archive = Arc::default();
+        let scene = Scene::with(|blueprint| watch(blueprint, &archive, custody));
         Self { scene, archive }
     }
 
@@ -205,6 +201,18 @@ impl Watched {
             assert!(older.iter().any(|attack| is_open(attack, record)), "no old root opens what is gone: not the root protects");
         }
     }
+}
+
+/// A vault with this custody, of which the archive takes an image at each step.
+fn watch(
+    mut blueprint: Blueprint,
+    archive: &Arc<Mutex<Archive>>,
+    custody: impl FnOnce(Box<dyn Custody>) -> Box<dyn Custody> + Send + 'static,
+) -> Blueprint {
+    let (watching, data) = (Arc::clone(archive), blueprint.data_dir.clone());
+    blueprint.custody = Box::new(custody);
+    blueprint.observer = Box::new(move |_| watching.lock().take(&data).unwrap());
+    blueprint
 }
 
 fn mount(archive: &Archive, root_cell: &[u8]) -> Attack {

@@ -1,4 +1,4 @@
-//! Every secret that a root ever opened, to be looked for where it must never be: in files.
+//! Every secret that a root ever opened, to be looked for where it must not be any more: in files, and in memory.
 //!
 //! The harness keeps old contents of the root cell aside for this alone. From them come the heads of their time, with the seeds and
 //! the keys of pages and months; from these the nodes of every tree, and the way from a node to each record's leaf and parts' keys.

@@ -143,6 +143,8 @@ impl Tree {
         if serials.is_empty() {
             return;
         }
+        #[cfg(feature = "sabotage")]
+        crate::keys::sabotage::keep(&mut self.path);
         self.path = None;
         let gone = serials.start().number()..=serials.end().number();
         let from = self.frontier.range(..=gone.start()).next_back().map_or(*gone.start(), |(first, _)| *first);

@@ -160,6 +160,8 @@ impl State {
             // No page that is read from here on lets this tree go: the page that it is to be in is not written.
             if let Some(keys) = self.hours.get_mut(hour) {
                 let old = keys.page.replace(Page { generation, key: Secret::random()? });
+                #[cfg(feature = "sabotage")]
+                crate::keys::sabotage::reuse(keys.page.as_mut().map(|page| &mut page.key), old.as_ref().map(|page| &page.key));
                 pages.extend(old.map(|page| (*hour, page.generation)));
             }
         }
