@@ -15,6 +15,8 @@ pub const KEY_LEN: usize = 32;
 pub const NONCE_LEN: usize = 12;
 /// Bytes of a tag.
 pub const TAG_LEN: usize = 16;
+/// How deep a call of the cipher goes, and more.
+const STACK: usize = 8 << 10;
 
 /// A chunk is not what its tag was made for.
 #[derive(Debug)]
@@ -49,15 +51,28 @@ impl Aead for Aes256Gcm {
 
     #[expect(clippy::expect_used, reason = "chunks are far shorter than GCM's limit, and going on would leave plaintext")]
     fn seal(&self, nonce: &[u8; NONCE_LEN], chunk: &mut [u8]) -> [u8; TAG_LEN] {
-        self.0.encrypt_inout_detached(nonce.into(), &[], InOutBuf::from(chunk)).expect("a chunk is under 64 GiB").into()
+        let tag =
+            self.0.encrypt_inout_detached(nonce.into(), &[], InOutBuf::from(chunk)).expect("a chunk is under 64 GiB").into();
+        wipe_stack();
+        tag
     }
 
     fn open<'a>(&self, nonce: &[u8; NONCE_LEN], sealed: &'a mut [u8]) -> Result<&'a mut [u8], BadTag> {
         let (chunk, tag) = sealed.split_last_chunk_mut::<TAG_LEN>().ok_or(BadTag)?;
         let both = InOutBuf::from(&mut *chunk);
-        self.0.decrypt_inout_detached(nonce.into(), &[], both, (&*tag).into()).map_err(|_| BadTag)?;
+        let opened = self.0.decrypt_inout_detached(nonce.into(), &[], both, (&*tag).into());
+        wipe_stack();
+        opened.map_err(|_| BadTag)?;
         Ok(chunk)
     }
+}
+
+/// Overwrites what a call has left on the stack: the crate `aes-gcm` works on eight blocks at a time there, and leaves the last of a chunk
+/// behind, from where they can get anywhere with whatever is moved uninitialised.
+#[inline(never)]
+fn wipe_stack() {
+    let mut below = [0; STACK];
+    zeroize::zeroize_bytes(&mut below);
 }
 
 #[cfg(not(feature = "aws-lc"))]

@@ -133,18 +133,12 @@ fn copy(secret: &Secret) -> Secret {
 #[cfg(feature = "sabotage")]
 mod of_the_keyring {
     use std::collections::BTreeMap;
-    use std::fs::{File, read_to_string};
-    use std::os::unix::fs::FileExt;
 
     use idvault::forensic::secrets::Secrets;
     use idvault::keys::sabotage::{Sabotage, choose};
-    use parking_lot::Mutex;
 
     use crate::scene::{tenant, vault_id};
-    use crate::{Watched, honest};
-
-    /// Held by whoever looks into memory, as long as its vault lives: the look of another is a copy of what will be dropped.
-    static LOOK: Mutex<()> = Mutex::new(());
+    use crate::{LOOK, Watched, honest, memory};
 
     #[test]
     fn a_page_key_that_is_used_again_is_caught() {
@@ -187,20 +181,5 @@ mod of_the_keyring {
         let dropped = known.without(&alive);
         assert!(dropped.count() > 500, "{} secrets were dropped", dropped.count());
         dropped.found_in(&memory)
-    }
-
-    /// All that this process can write to, but for what its files are mapped to.
-    fn memory() -> Vec<u8> {
-        let (maps, memory) = (read_to_string("/proc/self/maps").unwrap(), File::open("/proc/self/mem").unwrap());
-        let mut all = Vec::new();
-        for line in maps.lines().filter(|line| line.contains(" rw-p ") && !line.contains('/')) {
-            let (begin, rest) = line.split_once('-').unwrap();
-            let [begin, end] = [begin, rest.split(' ').next().unwrap()].map(|place| u64::from_str_radix(place, 16).unwrap());
-            let mut bytes = vec![0; usize::try_from(end.checked_sub(begin).unwrap()).unwrap()];
-            if memory.read_exact_at(&mut bytes, begin).is_ok() {
-                all.append(&mut bytes);
-            }
-        }
-        all
     }
 }

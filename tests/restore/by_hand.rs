@@ -5,6 +5,7 @@ use std::path::Path;
 
 use chrono::TimeDelta;
 use idvault::domain::purpose::Purpose;
+use idvault::vault::OpenError;
 use idvault::vault::error::Error;
 use idvault::vault::restore::{RestoreError, complete};
 
@@ -95,4 +96,30 @@ fn a_vault_that_nobody_touched_is_never_taken_for_a_restored_one() {
         scene.reopen(|_| ()).unwrap();
         assert!(!scene.vault().is_restored());
     }
+}
+
+#[test]
+fn an_old_keyring_put_back_with_its_root_is_refused_as_a_rollback() {
+    let mut scene = Scene::new();
+    let (alive, gone) = (scene.record(), scene.record());
+    let old = tempfile::tempdir().unwrap();
+    copy(&scene.data().join("keyring"), &old.path().join("keyring"));
+    fs::copy(scene.data().join("root.cell"), old.path().join("root.cell")).unwrap();
+    scene.vault().shred_record(&tenant(), gone.id).unwrap();
+    let now = tempfile::tempdir().unwrap();
+    let put = |from: &Path, data: &Path, keep: Option<&Path>| {
+        if let Some(keep) = keep {
+            copy(&data.join("keyring"), &keep.join("keyring"));
+            fs::copy(data.join("root.cell"), keep.join("root.cell")).unwrap();
+        }
+        fs::remove_dir_all(data.join("keyring")).unwrap();
+        copy(&from.join("keyring"), &data.join("keyring"));
+        fs::copy(from.join("root.cell"), data.join("root.cell")).unwrap();
+    };
+    let refused = scene.reopen(|data| put(old.path(), data, Some(now.path()))).unwrap_err();
+    assert!(matches!(refused, OpenError::RolledBack { keyring, ledger } if keyring < ledger), "{refused}");
+    // What belongs there opens, and what is gone is gone.
+    scene.reopen(|data| put(now.path(), data, None)).unwrap();
+    scene.vault().record(&tenant(), alive.id).unwrap();
+    assert!(matches!(scene.vault().record(&tenant(), gone.id), Err(Error::RecordGone)));
 }

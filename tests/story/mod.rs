@@ -1,7 +1,7 @@
 //! A story: what may happen to a vault, chosen by a seed, beside a plain list of what must be there after each thing that happened.
 //!
-//! Uploads, shreds, withdrawals, erasures, hours and days, walls set wrong, restarts, reboots, crashes at any step of a commit, commits
-//! whose custody fails, backups and what happens when one is put back.
+//! Uploads, shreds, withdrawals, erasures, hours and days, walls set wrong, restarts, reboots, crashes at any step of a commit, backups
+//! and what happens when one is put back.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
