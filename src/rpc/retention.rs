@@ -13,10 +13,8 @@ use crate::proto::{
     ListCertificatesRequest, ListCertificatesResponse, ShredTenantRequest, ShredTenantResponse,
 };
 
-/// Who may see the counts of all tenants.
+/// Who may see the counts and certificates of all tenants, and have one shredded.
 const OVERSEERS: [Role; 2] = [Role::Operator, Role::PrivacyOfficer];
-/// Who may see the certificates of all tenants.
-const READERS: [Role; 3] = [Role::Operator, Role::PrivacyOfficer, Role::Auditor];
 
 #[tonic::async_trait]
 impl RetentionService for Api {
@@ -54,7 +52,7 @@ impl RetentionService for Api {
     ) -> Result<Response<ListCertificatesResponse>, Status> {
         let caller = self.callers.identify(&request)?;
         let ListCertificatesRequest { parent, page_size, page_token } = request.into_inner();
-        caller.must_be_tenant_of(&parent, "parent", &READERS)?;
+        caller.must_be_tenant_of(&parent, "parent", &OVERSEERS)?;
         let tenant = names::tenant(&parent, "parent")?;
         let page = convert::page(page_size, page_token);
         let listed = self.run(move |vault| vault.certificates(&tenant, &page)).await?;
@@ -65,7 +63,7 @@ impl RetentionService for Api {
     async fn get_certificate(&self, request: Request<GetCertificateRequest>) -> Result<Response<GetCertificateResponse>, Status> {
         let caller = self.callers.identify(&request)?;
         let GetCertificateRequest { name, record } = request.into_inner();
-        let tenant = caller.must_be_tenant_of(&name, "name", &READERS)?;
+        let tenant = caller.must_be_tenant_of(&name, "name", &OVERSEERS)?;
         let id = names::certificate(&name, "name")?;
         let record = convert::record_of(&tenant, &record)?;
         let run = move |vault: &crate::vault::Vault| {

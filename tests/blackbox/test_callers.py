@@ -54,6 +54,12 @@ def _create_tenant(provider):
     return tenants_api.CreateTenantRequest(tenant_id=new, tenant=tenant)
 
 
+def _shred_tenant(provider):
+    """Of a tenant made for it: each time the word of one person."""
+    tenant = provider.vault.caller(OPERATOR).tenants.CreateTenant(_create_tenant(provider)).tenant
+    return retention_api.ShredTenantRequest(name=tenant.name)
+
+
 def _update_tenant(provider):
     tenant = api.Tenant(name=provider.name)
     return tenants_api.UpdateTenantRequest(tenant=tenant, update_mask={"paths": ["key_revocations"]})
@@ -119,6 +125,15 @@ RPCS = {
         lambda p: retention_api.GetRetentionStatusRequest(parent=p.name),
         (TENANT, OPERATOR, PRIVACY_OFFICER, REQUESTER),
     ),
+    "RetentionService.ListCertificates": Rpc(
+        lambda p: retention_api.ListCertificatesRequest(parent=p.name),
+        (TENANT, OPERATOR, PRIVACY_OFFICER, REQUESTER),
+    ),
+    "RetentionService.GetCertificate": Rpc(
+        lambda p: retention_api.GetCertificateRequest(name=p.shred(p.upload(SPECIMEN)).certificates[0]),
+        (TENANT, OPERATOR, PRIVACY_OFFICER, REQUESTER),
+    ),
+    "RetentionService.ShredTenant": Rpc(_shred_tenant, (OPERATOR, PRIVACY_OFFICER, REQUESTER)),
     "TrainingService.CreateTrainingJob": Rpc(_create_job, (REQUESTER,)),
     "TrainingService.GetTrainingJob": Rpc(
         lambda p: training_api.GetTrainingJobRequest(name=_draft(p).name),
