@@ -1,7 +1,5 @@
 //! An expiry of more records than go in one transaction: one certificate, with every record in it.
 
-#![expect(clippy::unwrap_used, reason = "a failure fails the test")]
-
 #[expect(dead_code, reason = "other tests use the rest")]
 mod scene;
 
