@@ -42,7 +42,8 @@ pub fn open_rw(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// Writes `bytes` at `offset`, syncs, and reads them back past the page cache: what returns `Ok` is on the medium.
+/// Writes `bytes`, which hold no secret, at `offset`, syncs, and reads them back past the page cache: what returns `Ok` is on the
+/// medium.
 ///
 /// # Errors
 /// When writing, syncing or reading fails, or other bytes come back.
@@ -51,7 +52,7 @@ pub fn write_and_verify(file: &File, bytes: &[u8], offset: u64) -> io::Result<()
     sync_and_verify(file, bytes, offset)
 }
 
-/// Syncs `bytes` that were written at `offset`, and the length of the file, and reads them back past the page cache.
+/// Syncs `bytes` that were written at `offset` and hold no secret, and the length of the file, and reads them back past the page cache.
 ///
 /// # Errors
 /// When syncing or reading fails, or other bytes come back.
@@ -59,9 +60,9 @@ pub fn sync_and_verify(file: &File, bytes: &[u8], offset: u64) -> io::Result<()>
     // Not the times of the file, which would cost a transaction of the file system's journal.
     file.sync_data()?;
     forget_cached(file)?;
-    let mut back = zeroize::Zeroizing::new(vec![0; bytes.len()]);
+    let mut back = vec![0; bytes.len()];
     file.read_exact_at(&mut back, offset)?;
-    if *back == bytes { Ok(()) } else { Err(other_bytes()) }
+    if back == bytes { Ok(()) } else { Err(other_bytes()) }
 }
 
 /// Has the system forget what it keeps of a file in memory, so that the next read is of the medium.

@@ -8,7 +8,6 @@ use std::io;
 use std::mem;
 
 use parking_lot::Mutex;
-use zeroize::Zeroize;
 
 use crate::os;
 
@@ -57,7 +56,7 @@ impl Locked {
 impl Drop for Locked {
     fn drop(&mut self) {
         let place = mem::take(&mut self.0);
-        place.as_flattened_mut().zeroize();
+        zeroize::zeroize_bytes(place.as_flattened_mut());
         POOL.lock().free(place.len()).push(place);
     }
 }

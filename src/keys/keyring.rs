@@ -390,7 +390,7 @@ impl Keyring {
 
         // 2. New pages and the new head, sealed under the new root, are on the medium and open from there.
         self.folder.write(generation, &pages, &slot)?;
-        self.verify((&slot, &root), &forgotten.serials, change.over)?;
+        self.verify((&slot, &root), &pages, &forgotten.serials, change.over)?;
         reached(Step::Written);
 
         // 3. Commit point: the new root is durable; then the old one is destroyed.
@@ -412,10 +412,11 @@ impl Keyring {
         Ok(Committed { before, generation, evidence })
     }
 
-    /// Makes sure that the new head and pages, as they were read back from the medium, hold nothing that was to go.
+    /// Makes sure that the new head and pages, which are the same on the medium, open and hold nothing that was to go.
     fn verify(
         &self,
         (slot, root): (&[u8], &Root),
+        pages: &[(Hour, Vec<u8>)],
         forgotten: &BTreeMap<Hour, Vec<RangeInclusive<Serial>>>,
         over: Hour,
     ) -> Result<(), KeyringError> {
@@ -427,7 +428,9 @@ impl Keyring {
             }
             if let Some(serials) = forgotten.get(hour) {
                 let HourKey::Page { generation, key } = key else { return Err(KeyringError::NotForgotten) };
-                let tree = self.folder.read_page(*hour, *generation, key)?;
+                let page = pages.iter().find(|(of, _)| of == hour);
+                let tree = page.and_then(|(_, sealed)| format::open_page(sealed, self.folder.vault(), (*hour, *generation), key));
+                let tree = tree.ok_or(KeyringError::PageDamaged(*hour))?;
                 if serials.iter().any(|serials| tree.covers_any(serials)) {
                     return Err(KeyringError::NotForgotten);
                 }

@@ -5,10 +5,8 @@
 //! the key that its head holds for it, both with the function that seals parts, so that a wrong key fails on the commitment.
 //! `docs/format.md` has the byte tables.
 
-use zeroize::Zeroizing;
-
 use crate::crypto::random::RandomError;
-use crate::crypto::seal::{self, Salt};
+use crate::crypto::seal::{self, Plaintext, Salt};
 use crate::crypto::secret::Secret;
 use crate::domain::ids::{Hour, VaultId};
 use crate::keys::root::{Handle, Root};
@@ -121,7 +119,7 @@ impl<'a> Slot<'a> {
 /// When the system gives no random bytes.
 pub fn seal_head(head: &Head<&[u8; 32]>, vault: &VaultId, root: &Root) -> Result<Option<Vec<u8>>, RandomError> {
     let Handle { generation, wrapped } = &root.handle;
-    let sealed = seal::seal(&root.key, &Salt::random()?, &head_context(vault, *generation), &encode_head(head));
+    let sealed = seal::seal(&root.key, &Salt::random()?, &head_context(vault, *generation), encode_head(head).expose());
     let mut slot = Vec::with_capacity(HEAD_SLOT_LEN);
     slot.extend_from_slice(&MAGIC);
     slot.extend_from_slice(&generation.to_be_bytes());
@@ -141,14 +139,16 @@ pub fn seal_head(head: &Head<&[u8; 32]>, vault: &VaultId, root: &Root) -> Result
 /// # Errors
 /// When the system gives no random bytes.
 pub fn seal_page(tree: &Tree, vault: &VaultId, page: (Hour, u64), key: &Secret) -> Result<Vec<u8>, RandomError> {
-    let mut plaintext = Zeroizing::new(Vec::with_capacity(tree.len().saturating_mul(ENTRY_LEN).saturating_add(1)));
+    let salt = Salt::random()?;
+    // All the room it needs at once: growing would leave nodes behind.
+    let mut plaintext = Vec::with_capacity(tree.len().saturating_mul(ENTRY_LEN).saturating_add(1));
     plaintext.push(PAGE_VERSION);
     for (prefix, depth, node) in tree.frontier() {
         plaintext.extend_from_slice(&prefix.to_be_bytes());
         plaintext.push(u8::try_from(depth).unwrap_or(u8::MAX));
         plaintext.extend_from_slice(node);
     }
-    Ok(seal::seal(key, &Salt::random()?, &page_context(vault, page), &plaintext))
+    Ok(seal::seal(key, &salt, &page_context(vault, page), Plaintext::from(plaintext).expose()))
 }
 
 /// The tree in a page, if this key sealed it as this page of this vault.
@@ -175,9 +175,9 @@ fn page_context(vault: &VaultId, (hour, generation): (Hour, u64)) -> Vec<u8> {
     [&b"idvault/keyring-page/v1"[..], &hour.number().to_be_bytes(), &generation.to_be_bytes(), vault.as_str().as_bytes()].concat()
 }
 
-fn encode_head(head: &Head<&[u8; 32]>) -> Zeroizing<Vec<u8>> {
+fn encode_head(head: &Head<&[u8; 32]>) -> Plaintext {
     // Reserved whole, so that no growing leaves a copy of secrets behind.
-    let mut out = Zeroizing::new(Vec::with_capacity(HEAD_SLOT_LEN.saturating_mul(2)));
+    let mut out = Vec::with_capacity(HEAD_SLOT_LEN.saturating_mul(2));
     out.push(HEAD_VERSION);
     out.extend_from_slice(&head.serial_limit.to_be_bytes());
     out.extend_from_slice(&head.ledger_sequence.to_be_bytes());
@@ -204,7 +204,7 @@ fn encode_head(head: &Head<&[u8; 32]>) -> Zeroizing<Vec<u8>> {
             }
         }
     }
-    out
+    out.into()
 }
 
 fn decode_head(generation: u64, plaintext: &[u8]) -> Option<Head<Secret>> {
@@ -314,7 +314,7 @@ mod tests {
             let slot = Slot::parse(&bytes).unwrap();
             assert_eq!(slot.handle, root.handle);
             let opened = slot.open(&vault, &root).unwrap();
-            assert_eq!(*encode_head(&exposed(&opened)), *encode_head(&exposed(&head)));
+            assert_eq!(encode_head(&exposed(&opened)).expose(), encode_head(&exposed(&head)).expose());
             assert_eq!(opened.generation, 9);
             assert!(slot.open(&vault, &wrong).is_none());
             assert!(slot.open(&other, &root).is_none());
@@ -351,16 +351,16 @@ mod tests {
         let mut head = head(9, 3);
         head.heartbeat[FIRST_HEARTBEAT_LEN..].fill(0);
         let encoded = encode_head(&exposed(&head));
-        let (front, rest) = encoded.split_at(9);
+        let (front, rest) = encoded.expose().split_at(9);
         let (sequence, rest) = rest.split_at(8);
         let (heartbeat, keys) = (&rest[..FIRST_HEARTBEAT_LEN], &rest[HEARTBEAT_LEN..]);
         let second = [&[SECOND_HEAD_VERSION], &front[1..], sequence, heartbeat, keys].concat();
-        assert_eq!(*encode_head(&exposed(&decode_head(9, &second).unwrap())), *encoded);
+        assert_eq!(encode_head(&exposed(&decode_head(9, &second).unwrap())).expose(), encoded.expose());
         let first = [&[FIRST_HEAD_VERSION], &front[1..], heartbeat, keys].concat();
         let opened = decode_head(9, &first).unwrap();
         assert_eq!((opened.serial_limit, opened.ledger_sequence), (77, 0));
-        assert_eq!(*encode_head(&exposed(&Head { ledger_sequence: 88, ..opened })), *encoded);
-        assert!(decode_head(9, &[&[HEAD_VERSION + 1], &encoded[1..]].concat()).is_none());
+        assert_eq!(encode_head(&exposed(&Head { ledger_sequence: 88, ..opened })).expose(), encoded.expose());
+        assert!(decode_head(9, &[&[HEAD_VERSION + 1], &encoded.expose()[1..]].concat()).is_none());
     }
 
     #[test]
