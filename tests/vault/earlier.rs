@@ -131,6 +131,6 @@ async fn a_vault_whose_index_is_a_merge_tree_opens_with_all_that_it_has() {
 }
 
 #[tokio::test]
-async fn a_vault_whose_head_knows_how_far_the_wall_is_believed_opens_with_all_that_it_has() {
+async fn a_vault_whose_head_knows_its_custody_opens_with_all_that_it_has() {
     opens_with_all_that_it_has("vault-4").await;
 }
