@@ -9,6 +9,7 @@ from idvault.v1 import resources_pb2 as api
 from idvault.v1 import retention_service_pb2 as retention_api
 from idvault.v1 import tenant_service_pb2 as tenants_api
 
+from images import large_jpeg
 from receipts import EVERYTHING, Signer, claims, grant, jwks
 from server import OPERATOR
 
@@ -58,6 +59,12 @@ class Provider:
         header.collect_time.FromDatetime(self.vault.clock.now)
         parts = [inline_part(file.category, file.media_type, file.data) for file in specimen.files]
         return records_api.CreateRecordRequest(header=header, parts=parts, attributes=specimen.attributes)
+
+    def large_request(self, specimen):
+        """An upload with a face that no window holds: whoever has sent it all knows that it has begun."""
+        request = self.request(specimen)
+        request.parts[0].CopyFrom(inline_part(api.CATEGORY_FACE_IMAGE, "image/jpeg", large_jpeg()))
+        return request
 
     def create(self, request):
         return self.caller.records.CreateRecord(request).record

@@ -9,18 +9,12 @@ import pytest
 from idvault.v1 import resources_pb2 as api
 
 from client import Refused, result
-from images import large_jpeg
-from provider import Provider, inline_part, pieces
+from provider import Provider, pieces
 from specimens import load
 
+SPECIMEN = load()[1]
 CROWD = 12
 ANSWER_SECONDS = 10  # alone each takes a fraction of one
-
-
-def large_image(provider):
-    request = provider.request(load()[1])
-    request.parts[0].CopyFrom(inline_part(api.CATEGORY_FACE_IMAGE, "image/jpeg", large_jpeg()))
-    return request
 
 
 @pytest.fixture
@@ -48,7 +42,7 @@ def taken_in(provider, requests, streams):
 
 def test_large_images_at_once_over_one_connection_are_taken_in(own_vault, streams):
     provider = Provider(own_vault, api.METADATA_POLICY_STRIP)
-    waiting = [large_image(provider) for _ in range(CROWD)]
+    waiting = [provider.large_request(SPECIMEN) for _ in range(CROWD)]
     while waiting:
         done = taken_in(provider, waiting, streams)
         assert done, "somebody always gets through"
@@ -62,7 +56,7 @@ def test_streams_that_stand_still_hold_up_nobody_else(own_vault, streams):
     over = threading.Event()
 
     def standing_still(sent):
-        yield from islice(pieces(large_image(idler)), 2)
+        yield from islice(pieces(idler.large_request(SPECIMEN)), 2)
         sent.set()
         over.wait()
 
@@ -71,7 +65,7 @@ def test_streams_that_stand_still_hold_up_nobody_else(own_vault, streams):
             sent = threading.Event()
             streams.append(idler.caller.begin_upload(standing_still(sent)))
             assert sent.wait(ANSWER_SECONDS)
-        streams.append(other.caller.begin_upload(pieces(other.request(load()[1]))))
+        streams.append(other.caller.begin_upload(pieces(other.request(SPECIMEN))))
         assert streams[-1].result(ANSWER_SECONDS).record.parts
     finally:
         over.set()

@@ -114,7 +114,7 @@ def test_what_comes_between_refuses_it(provider, request_underway, change, reaso
 def test_it_lives_from_its_beginning(own_vault):
     provider = Provider(own_vault)
     began = own_vault.clock.now
-    in_time, too_late = (Underway(provider, provider.request(SPECIMEN)) for _ in range(2))
+    in_time, too_late = (Underway(provider, provider.large_request(SPECIMEN)) for _ in range(2))
     own_vault.clock.advance(hours=2)
     record = in_time.finish()
     assert record.upload_time.ToDatetime(began.tzinfo) == began
