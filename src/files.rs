@@ -60,6 +60,8 @@ pub fn sync_and_verify(file: &File, bytes: &[u8], offset: u64) -> io::Result<()>
     // Not the times of the file, which would cost a transaction of the file system's journal.
     file.sync_data()?;
     forget_cached(file)?;
+    // Nothing after it is read ahead.
+    rustix::fs::fadvise(file, offset, None, Advice::Random)?;
     let mut back = vec![0; bytes.len()];
     file.read_exact_at(&mut back, offset)?;
     if back == bytes { Ok(()) } else { Err(other_bytes()) }

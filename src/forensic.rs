@@ -160,14 +160,19 @@ impl Attack {
     }
 }
 
+/// Every version of a head slot.
+fn slots(archive: &Archive) -> impl Iterator<Item = Slot<'_>> {
+    let heads = archive.versions().filter(|(path, _)| path.starts_with("keyring") && !is_page(path));
+    heads.filter_map(|(_, slot)| Slot::parse(slot))
+}
+
 /// Every version of a head that a root of the cell opens.
 fn open_heads(archive: &Archive, root_cell: &[u8], vault: &VaultId, tried: &mut Tried) -> Vec<Head<Secret>> {
     let roots = roots_in(root_cell);
     tried.roots = roots.len();
     let mut heads = Vec::new();
-    for (_, slot) in archive.versions().filter(|(path, _)| path.starts_with("keyring") && !is_page(path)) {
+    for slot in slots(archive) {
         tried.heads = tried.heads.saturating_add(1);
-        let Some(slot) = Slot::parse(slot) else { continue };
         heads.extend(roots.iter().filter_map(|root| slot.open(vault, root)));
     }
     tried.heads_opened = heads.len();
@@ -181,7 +186,12 @@ fn grow_trees(
     vault: &VaultId,
     tried: &mut Tried,
 ) -> BTreeMap<Hour, Vec<Mutex<Tree>>> {
-    let pages: Vec<_> = archive.versions().filter_map(|(path, page)| Some((generation_of(path)?, page))).collect();
+    let in_files = archive.versions().filter_map(|(path, page)| Some((generation_of(path)?, page)));
+    let behind_heads = slots(archive).flat_map(|slot| {
+        let generation = slot.handle.generation;
+        slot.pages().map(move |(_, page)| (generation, page))
+    });
+    let pages: BTreeSet<_> = in_files.chain(behind_heads).collect();
     tried.pages = pages.len();
     let mut trees = BTreeMap::<Hour, Vec<Mutex<Tree>>>::new();
     for (hour, key) in heads.into_iter().flat_map(|head| head.hours) {

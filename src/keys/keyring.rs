@@ -7,12 +7,12 @@
 //! The keyring never decides what is forgotten, and never goes on after a failure: what reached the medium is found out at
 //! the next start.
 
+mod commit;
 mod folder;
 pub mod format;
 mod start;
 mod state;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -22,11 +22,11 @@ use parking_lot::{Condvar, Mutex};
 use crate::crypto::random::RandomError;
 use crate::crypto::secret::Secret;
 use crate::domain::ids::{Hour, Place, Serial, VaultId};
-use crate::keys::root::{Custody, Evidence, Root};
+use crate::keys::root::{Custody, Evidence};
 use folder::Folder;
-use format::{HEARTBEAT_LEN, Head, HourKey, ServiceKeys, Slot};
+use format::{HEARTBEAT_LEN, Head, ServiceKeys};
 use start::{Opened, newest};
-use state::{NODES_IN_MEMORY, State};
+use state::State;
 
 /// How many serials a commit sets aside for the run.
 const SERIAL_RESERVE: u64 = 1 << 22;
@@ -324,119 +324,10 @@ impl Keyring {
         self.state.lock().months.get(&month).map(copy)
     }
 
-    /// Removes pages that no head needs any more. Nothing opens them: this makes room, whenever there is time for it.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub fn remove_old_pages(&self) -> Result<(), KeyringError> {
-        let pages = std::mem::take(&mut self.state.lock().old_pages);
-        Ok(pages.into_iter().try_for_each(|page| self.folder.remove_page(page))?)
-    }
-
     /// Refuses all further work, and releases those who wait for serials.
     pub fn close(&self) {
         self.state.lock().closed = true;
         self.committed.notify_all();
-    }
-
-    /// Forgets what `change` names, durably: steps 2 and 3 of a shred.
-    ///
-    /// # Errors
-    /// When anything fails; the keyring is then closed, since nobody knows which head the medium holds.
-    pub fn commit(&self, change: &Change<'_>, reached: &dyn Fn(Step)) -> Result<Committed, KeyringError> {
-        let mut custody = self.custody.lock();
-        let outcome = self.commit_with(custody.as_mut(), change, reached);
-        if outcome.is_err() {
-            self.close();
-        }
-        outcome
-    }
-
-    /// A commit under a root of another custody, which is the keyring's from then on. The roots of the one before are left to whoever
-    /// has it.
-    ///
-    /// # Errors
-    /// As [`Keyring::commit`].
-    pub fn commit_to(&self, custody: Box<dyn Custody>, change: &Change<'_>) -> Result<(), KeyringError> {
-        *self.custody.lock() = custody;
-        self.commit(change, &|_| ()).map(drop)
-    }
-
-    fn commit_with(
-        &self,
-        custody: &mut dyn Custody,
-        change: &Change<'_>,
-        reached: &dyn Fn(Step),
-    ) -> Result<Committed, KeyringError> {
-        let mut state = self.state.lock();
-        if state.closed {
-            return Err(KeyringError::Closed);
-        }
-        let before = state.generation;
-        let root = custody.make(before.saturating_add(1)).map_err(KeyringError::Custody)?;
-        let generation = root.handle.generation;
-        let serial_limit = state.next_serial.saturating_add(SERIAL_RESERVE);
-        let forgotten = state.forget(change, generation, &self.folder)?;
-        state.plant(change)?;
-        state.planting = true;
-        let mut pages = Vec::new();
-        for (hour, tree, key) in forgotten.serials.keys().filter_map(|hour| state.page_of(*hour)) {
-            pages.push((hour, format::seal_page(tree, self.folder.vault(), (hour, generation), key)?));
-        }
-        let head = state.head(generation, serial_limit, change)?;
-        let slot = format::seal_head(&head, self.folder.vault(), &root)?.ok_or(KeyringError::HeadTooLarge)?;
-        drop(head);
-        drop(state);
-
-        // 2. New pages and the new head, sealed under the new root, are on the medium and open from there.
-        self.folder.write(generation, &pages, &slot)?;
-        self.verify((&slot, &root), &pages, &forgotten.serials, change.over)?;
-        reached(Step::Written);
-
-        // 3. Commit point: the new root is durable; then the old one is destroyed.
-        custody.put(&root).map_err(KeyringError::Custody)?;
-        reached(Step::Durable);
-        let evidence = custody.settle(&root.handle).map_err(KeyringError::Custody)?;
-        reached(Step::Settled);
-
-        let mut state = self.state.lock();
-        state.generation = generation;
-        state.serial_limit = serial_limit;
-        state.ledger_sequence = change.ledger_sequence;
-        state.heartbeat = change.heartbeat;
-        state.planting = false;
-        state.old_pages.extend(forgotten.pages);
-        state.let_go(NODES_IN_MEMORY);
-        drop(state);
-        self.committed.notify_all();
-        Ok(Committed { before, generation, evidence })
-    }
-
-    /// Makes sure that the new head and pages, which are the same on the medium, open and hold nothing that was to go.
-    fn verify(
-        &self,
-        (slot, root): (&[u8], &Root),
-        pages: &[(Hour, Vec<u8>)],
-        forgotten: &BTreeMap<Hour, Vec<RangeInclusive<Serial>>>,
-        over: Hour,
-    ) -> Result<(), KeyringError> {
-        let slot = Slot::parse(slot).ok_or(KeyringError::NotOpened)?;
-        let head = slot.open(self.folder.vault(), root).ok_or(KeyringError::NotOpened)?;
-        for (hour, key) in &head.hours {
-            if *hour <= over {
-                return Err(KeyringError::NotForgotten);
-            }
-            if let Some(serials) = forgotten.get(hour) {
-                let HourKey::Page { generation, key } = key else { return Err(KeyringError::NotForgotten) };
-                let page = pages.iter().find(|(of, _)| of == hour);
-                let tree = page.and_then(|(_, sealed)| format::open_page(sealed, self.folder.vault(), (*hour, *generation), key));
-                let tree = tree.ok_or(KeyringError::PageDamaged(*hour))?;
-                if serials.iter().any(|serials| tree.covers_any(serials)) {
-                    return Err(KeyringError::NotForgotten);
-                }
-            }
-        }
-        Ok(())
     }
 }
 

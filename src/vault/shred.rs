@@ -113,7 +113,7 @@ impl Vault {
             self.shred(&[])?;
         }
         self.go_on_with_tenants()?;
-        self.keyring.remove_old_pages()?;
+        self.keyring.tidy_pages()?;
         let day = hour_of(self.clock.times().lo).number() / 24;
         self.book.keep(day)?;
         self.save_heartbeat()

@@ -1,14 +1,14 @@
 //! The keyring's directory and its mirrors: which file is what, and how heads and pages get there and come back. No decisions
 //! here.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::KeyringError;
-use super::format::{self, Head, HourKey, Slot};
+use super::format::{self, Head, HourKey, SLOT_LEN, Slot};
 use crate::crypto::secret::Secret;
 use crate::domain::ids::{Hour, VaultId};
 use crate::files;
@@ -40,7 +40,7 @@ impl Folder {
     /// Every head slot that can be read from the medium, newest first.
     pub(super) fn slots(&self) -> Vec<Vec<u8>> {
         let paths = self.dirs.iter().flat_map(|dir| [0, 1].map(|generation| head(dir, generation)));
-        let mut slots: Vec<_> = paths.filter_map(|path| files::read_medium(&path).ok()).collect();
+        let mut slots: Vec<_> = paths.filter_map(|path| slot_in(files::read_medium(&path).ok()?)).collect();
         slots.sort_by_cached_key(|slot| std::cmp::Reverse(Slot::parse(slot).map(|slot| slot.handle.generation)));
         slots.dedup();
         slots
@@ -56,29 +56,54 @@ impl Folder {
         })
     }
 
-    /// The tree in a page, from the first directory where it opens.
+    /// The tree in a page, from the first place where it opens.
     ///
     /// # Errors
     /// [`KeyringError::PageDamaged`] when it does not open anywhere.
     pub(super) fn read_page(&self, hour: Hour, generation: u64, key: &Secret) -> Result<Tree, KeyringError> {
-        let mut failed = None;
-        for dir in &self.dirs {
-            match fs::read(page(dir, hour, generation)) {
+        self.copy_of(hour, generation, key)?.1.ok_or(KeyringError::PageDamaged(hour))
+    }
+
+    /// A page as it is in the first place where it opens, with its tree; or else a damaged one.
+    ///
+    /// # Errors
+    /// [`KeyringError::PageDamaged`] when there is none.
+    pub(super) fn copy_of(&self, hour: Hour, generation: u64, key: &Secret) -> Result<(Vec<u8>, Option<Tree>), KeyringError> {
+        let (mut damaged, mut failed) = (None, None);
+        for (dir, is_behind) in self.dirs.iter().flat_map(|dir| [(dir, false), (dir, true)]) {
+            let path = page(dir, hour, generation);
+            match if is_behind { read_behind_head(dir, hour, generation) } else { fs::read(path) } {
                 Ok(sealed) => {
                     if let Some(tree) = format::open_page(&sealed, &self.vault, (hour, generation), key) {
-                        return Ok(tree);
+                        return Ok((sealed, Some(tree)));
                     }
                     tracing::warn!(dir = %dir.display(), %hour, generation, "a page of the keyring is damaged");
+                    damaged = Some(sealed);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => failed = Some(in_dir(dir, &error)),
             }
         }
-        Err(failed.map_or(KeyringError::PageDamaged(hour), KeyringError::Disk))
+        match (failed, damaged) {
+            (Some(error), _) => Err(error.into()),
+            (None, Some(sealed)) => Ok((sealed, None)),
+            (None, None) => Err(KeyringError::PageDamaged(hour)),
+        }
     }
 
-    /// Makes the sealed pages and the slot of the head of a generation durable in every directory, and reads them back from the
-    /// medium.
+    /// Has a page be a file in every directory, durable once the directories are synced.
+    pub(super) fn put_page(&self, hour: Hour, generation: u64, sealed: &[u8]) -> io::Result<()> {
+        let mut lacking = self.dirs.iter().filter(|dir| !page(dir, hour, generation).exists());
+        lacking.try_for_each(|dir| write_whole(&page(dir, hour, generation), sealed).map_err(|error| in_dir(dir, &error)))
+    }
+
+    /// Makes durable which files there are.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.dirs.iter().try_for_each(|dir| File::open(dir)?.sync_all().map_err(|error| in_dir(dir, &error)))
+    }
+
+    /// Makes the slot of the head of a generation and the pages that are not behind it durable in every directory, and reads them
+    /// back from the medium.
     ///
     /// All are written before the first is synced: a file system that journals takes in what is new of all of them with it.
     pub(super) fn write(&self, generation: u64, pages: &[(Hour, Vec<u8>)], slot: &[u8]) -> io::Result<()> {
@@ -96,43 +121,59 @@ impl Folder {
     ///
     /// # Errors
     /// [`KeyringError::PageDamaged`] when one that is named is nowhere.
-    pub(super) fn keep(&self, slot: &[u8], generation: u64, named: &[(Hour, u64)]) -> Result<(), KeyringError> {
+    pub(super) fn keep(&self, slot: &[u8], generation: u64, named: &[(Hour, u64, &Secret)]) -> Result<(), KeyringError> {
         for dir in &self.dirs {
-            let mut missing: BTreeMap<_, _> = named.iter().map(|(hour, written)| (page(dir, *hour, *written), *hour)).collect();
+            let named: BTreeSet<_> = named.iter().map(|(hour, written, _)| page(dir, *hour, *written)).collect();
             for entry in fs::read_dir(dir)? {
                 let path = entry?.path();
-                if path.extension().is_some_and(|extension| extension == "page") && missing.remove(&path).is_none() {
+                let is_old = path.extension().is_some_and(|extension| extension == "page") && !named.contains(&path);
+                if is_old || path.extension().is_some_and(|extension| extension == "new") {
                     fs::remove_file(path)?;
                 }
             }
-            for (path, hour) in &missing {
-                let name = path.file_name().unwrap_or_default();
-                let found = self.dirs.iter().find_map(|other| fs::read(other.join(name)).ok());
-                write_durably(path, &found.ok_or(KeyringError::PageDamaged(*hour))?)?;
-            }
-            let head = head(dir, generation);
-            let is_kept = fs::read(&head).is_ok_and(|kept| kept == slot);
-            if !is_kept {
-                write_durably(&head, slot)?;
-            }
-            if !is_kept || !missing.is_empty() {
-                tracing::warn!(dir = %dir.display(), pages = missing.len(), "a directory of the keyring was made whole from another");
-                File::open(dir)?.sync_all()?;
+        }
+        for (hour, written, key) in named {
+            if !self.dirs.iter().all(|dir| page(dir, *hour, *written).exists()) {
+                self.put_page(*hour, *written, &self.copy_of(*hour, *written, key)?.0)?;
             }
         }
-        Ok(())
+        // Last: a page may have been behind what is written over.
+        for dir in &self.dirs {
+            let head = head(dir, generation);
+            if !fs::read(&head).is_ok_and(|kept| kept.starts_with(slot)) {
+                tracing::warn!(dir = %dir.display(), "a directory of the keyring was made whole from another");
+                write_whole(&head, slot)?;
+            }
+        }
+        Ok(self.sync()?)
     }
 }
 
+fn read_behind_head(dir: &Path, hour: Hour, generation: u64) -> io::Result<Vec<u8>> {
+    let bytes = fs::read(head(dir, generation))?;
+    let slot = Slot::parse(&bytes).filter(|slot| slot.handle.generation == generation);
+    let page = slot.and_then(|slot| slot.pages().find(|(of, _)| *of == hour));
+    page.map(|(_, sealed)| sealed.to_vec()).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// The bytes of the slot that these begin with.
+fn slot_in(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+    let len = Slot::parse(&bytes)?.len;
+    bytes.truncate(len);
+    Some(bytes)
+}
+
 fn write_in(dir: &Path, generation: u64, pages: &[(Hour, Vec<u8>)], slot: &[u8]) -> io::Result<()> {
-    let head = head(dir, generation);
-    let has_new_names = !pages.is_empty() || !head.exists();
-    let named = pages.iter().map(|(hour, sealed)| (page(dir, *hour, generation), sealed.as_slice()));
-    let mut written = Vec::new();
-    for (path, bytes) in named.chain([(head, slot)]) {
-        let file = files::open_rw(&path)?;
-        file.write_all_at(bytes, 0)?;
-        written.push((file, bytes));
+    let path = head(dir, generation);
+    let has_new_names = !pages.is_empty() || !path.exists();
+    let head = files::open_rw(&path)?;
+    head.write_all_at(slot, 0)?;
+    fill_slot(&head)?;
+    let mut written = vec![(head, slot)];
+    for (hour, sealed) in pages {
+        let file = files::open_rw(&page(dir, *hour, generation))?;
+        file.write_all_at(sealed, 0)?;
+        written.push((file, sealed));
     }
     for (file, bytes) in written {
         files::sync_and_verify(&file, bytes, 0)?;
@@ -140,10 +181,20 @@ fn write_in(dir: &Path, generation: u64, pages: &[(Hour, Vec<u8>)], slot: &[u8])
     if has_new_names { File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let file = files::open_rw(path)?;
+/// Takes all the room of a slot at once, so that no later commit makes the file system look for some.
+fn fill_slot(head: &File) -> io::Result<()> {
+    let len = head.metadata()?.len();
+    let missing = usize::try_from(len).map_or(0, |len| SLOT_LEN.saturating_sub(len));
+    if missing > 0 { head.write_all_at(&vec![0; missing], len) } else { Ok(()) }
+}
+
+/// Writes a file that has its name only once it is whole on the medium.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let file = files::open_rw(&new)?;
     file.set_len(0)?;
-    files::write_and_verify(&file, bytes, 0)
+    files::write_and_verify(&file, bytes, 0)?;
+    fs::rename(new, path)
 }
 
 fn in_dir(dir: &Path, error: &io::Error) -> io::Error {

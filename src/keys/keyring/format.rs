@@ -1,9 +1,9 @@
 //! The keyring's files: the head and its pages, encoded and sealed.
 //!
-//! A head slot, all numbers big-endian: magic `IDVHEAD2`, generation (8 bytes), length of what the custody keeps of the root
-//! beside it (2), that, length of the sealed head (4), the sealed head, zeros. The head is sealed under its root and a page under
-//! the key that its head holds for it, both with the function that seals parts, so that a wrong key fails on the commitment.
-//! `docs/format.md` has the byte tables.
+//! A head slot, all numbers big-endian: magic `IDVHEAD3`, generation (8 bytes), length of what the custody keeps of the root
+//! beside it (2), that, lengths of the sealed head and of the pages behind it (4 each), both, zeros to the end of a block. The head
+//! is sealed under its root and a page under the key that its head holds for it, both with the function that seals parts, so that a
+//! wrong key fails on the commitment. `docs/format.md` has the byte tables.
 
 use crate::crypto::random::RandomError;
 use crate::crypto::seal::{self, Plaintext, Salt};
@@ -13,14 +13,18 @@ use crate::keys::root::{Handle, Root};
 use crate::keys::tree::{NODE_LEN, Tree};
 
 /// The bytes of a head slot.
-pub const HEAD_SLOT_LEN: usize = 64 << 10;
+pub const SLOT_LEN: usize = 256 << 10;
+/// How many of them are for the head; the others are for pages.
+const HEAD_LEN: usize = 64 << 10;
+const BLOCK_LEN: usize = 4096;
 /// The bytes of a saved clock reading, which the keyring keeps without reading it.
 pub const HEARTBEAT_LEN: usize = 173;
 /// How many those of the first versions were; the others are then zeros.
 const FIRST_HEARTBEAT_LEN: usize = 40;
 
-const MAGIC: [u8; 8] = *b"IDVHEAD2";
-/// Slots of the first version had nothing beside the head.
+const MAGIC: [u8; 8] = *b"IDVHEAD3";
+/// Slots of the second version had no pages, and those of the first nothing beside the head.
+const SECOND_MAGIC: [u8; 8] = *b"IDVHEAD2";
 const FIRST_MAGIC: [u8; 8] = *b"IDVHEAD1";
 /// The version of heads; the first knew nothing of the ledger, and two less of the clock.
 const HEAD_VERSION: u8 = 3;
@@ -32,6 +36,8 @@ const PAGE: u8 = 1;
 const SECRET_LEN: usize = 32;
 /// Bytes of a node in a page: prefix, depth, secret.
 const ENTRY_LEN: usize = 8 + 1 + NODE_LEN;
+/// Bytes before a page behind a head: hour, length.
+const PAGE_HEADER_LEN: usize = 4 + 4;
 
 /// What a head holds. `S` is a secret: its bytes, borrowed, to be written; a [`Secret`] once read.
 #[expect(missing_debug_implementations, reason = "holds secrets")]
@@ -83,25 +89,38 @@ pub struct Slot<'a> {
     /// How the root that opens it is found.
     pub handle: Handle,
     sealed: &'a [u8],
+    pages: &'a [u8],
+    /// How many bytes it takes; what follows says nothing.
+    pub len: usize,
 }
 
 impl<'a> Slot<'a> {
     /// The slot in these bytes, if there is one.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let (magic, rest) = bytes.split_first_chunk()?;
-        let (generation, rest) = rest.split_first_chunk()?;
-        let (wrapped, rest) = match *magic {
-            MAGIC => {
-                let (length, rest) = rest.split_first_chunk()?;
-                rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?
-            }
-            FIRST_MAGIC => (&[][..], rest),
-            _ => return None,
-        };
-        let (length, rest) = rest.split_first_chunk()?;
-        let sealed = rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
-        Some(Self { handle: Handle { generation: u64::from_be_bytes(*generation), wrapped: wrapped.to_vec() }, sealed })
+        let mut reader = Reader(bytes);
+        let magic = reader.array()?;
+        if ![MAGIC, SECOND_MAGIC, FIRST_MAGIC].contains(&magic) {
+            return None;
+        }
+        let generation = u64::from_be_bytes(reader.array()?);
+        let wrapped = if magic == FIRST_MAGIC { 0 } else { u16::from_be_bytes(reader.array()?) };
+        let wrapped = reader.bytes(usize::from(wrapped))?.to_vec();
+        let sealed = reader.length()?;
+        let pages = if magic == MAGIC { reader.length()? } else { 0 };
+        let (sealed, pages) = (reader.bytes(sealed)?, reader.bytes(pages)?);
+        let len = bytes.len().saturating_sub(reader.0.len());
+        Some(Self { handle: Handle { generation, wrapped }, sealed, pages, len })
+    }
+
+    /// The pages behind the head, sealed.
+    pub fn pages(&self) -> impl Iterator<Item = (Hour, &'a [u8])> + use<'a> {
+        let mut reader = Reader(self.pages);
+        std::iter::from_fn(move || {
+            let hour = Hour::new(u32::from_be_bytes(reader.array()?))?;
+            let length = reader.length()?;
+            Some((hour, reader.bytes(length)?))
+        })
     }
 
     /// The head in it, if this root sealed it for this vault.
@@ -113,25 +132,52 @@ impl<'a> Slot<'a> {
     }
 }
 
-/// The bytes of the slot of a head of the root's generation, or `None` if the head does not fit.
+/// Whether there is room for these pages behind a head.
+#[must_use]
+pub fn fit_behind_a_head(pages: &[(Hour, Vec<u8>)]) -> bool {
+    len_behind(pages) <= SLOT_LEN.saturating_sub(HEAD_LEN)
+}
+
+fn len_behind(pages: &[(Hour, Vec<u8>)]) -> usize {
+    pages.iter().map(|(_, page)| page.len().saturating_add(PAGE_HEADER_LEN)).fold(0, usize::saturating_add)
+}
+
+/// The bytes of the slot of a head of the root's generation with pages behind it for which there is room, or `None` if the head
+/// does not fit.
 ///
 /// # Errors
 /// When the system gives no random bytes.
-pub fn seal_head(head: &Head<&[u8; 32]>, vault: &VaultId, root: &Root) -> Result<Option<Vec<u8>>, RandomError> {
+pub fn seal_head(
+    head: &Head<&[u8; 32]>,
+    pages: &[(Hour, Vec<u8>)],
+    vault: &VaultId,
+    root: &Root,
+) -> Result<Option<Vec<u8>>, RandomError> {
     let Handle { generation, wrapped } = &root.handle;
     let sealed = seal::seal(&root.key, &Salt::random()?, &head_context(vault, *generation), encode_head(head).expose());
-    let mut slot = Vec::with_capacity(HEAD_SLOT_LEN);
+    let mut slot = Vec::with_capacity(SLOT_LEN);
     slot.extend_from_slice(&MAGIC);
     slot.extend_from_slice(&generation.to_be_bytes());
     slot.extend_from_slice(&u16::try_from(wrapped.len()).unwrap_or(u16::MAX).to_be_bytes());
     slot.extend_from_slice(wrapped);
-    slot.extend_from_slice(&u32::try_from(sealed.len()).unwrap_or(u32::MAX).to_be_bytes());
+    slot.extend_from_slice(&length(sealed.len()));
+    slot.extend_from_slice(&length(len_behind(pages)));
     slot.extend_from_slice(&sealed);
-    if slot.len() > HEAD_SLOT_LEN {
+    if slot.len() > HEAD_LEN {
         return Ok(None);
     }
-    slot.resize(HEAD_SLOT_LEN, 0);
+    for (hour, page) in pages {
+        slot.extend_from_slice(&hour.number().to_be_bytes());
+        slot.extend_from_slice(&length(page.len()));
+        slot.extend_from_slice(page);
+    }
+    // A block that is written in part would be read first.
+    slot.resize(slot.len().next_multiple_of(BLOCK_LEN), 0);
     Ok(Some(slot))
+}
+
+fn length(len: usize) -> [u8; 4] {
+    u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes()
 }
 
 /// The sealed page with the frontier of a punctured hour.
@@ -177,7 +223,7 @@ fn page_context(vault: &VaultId, (hour, generation): (Hour, u64)) -> Vec<u8> {
 
 fn encode_head(head: &Head<&[u8; 32]>) -> Plaintext {
     // Reserved whole, so that no growing leaves a copy of secrets behind.
-    let mut out = Vec::with_capacity(HEAD_SLOT_LEN.saturating_mul(2));
+    let mut out = Vec::with_capacity(HEAD_LEN.saturating_mul(2));
     out.push(HEAD_VERSION);
     out.extend_from_slice(&head.serial_limit.to_be_bytes());
     out.extend_from_slice(&head.ledger_sequence.to_be_bytes());
@@ -243,7 +289,17 @@ fn decode_head(generation: u64, plaintext: &[u8]) -> Option<Head<Secret>> {
 /// Reads fields off the front of decrypted bytes.
 struct Reader<'a>(&'a [u8]);
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    fn length(&mut self) -> Option<usize> {
+        usize::try_from(u32::from_be_bytes(self.array()?)).ok()
+    }
+
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (array, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
@@ -251,9 +307,7 @@ impl Reader<'_> {
     }
 
     fn secret(&mut self) -> Option<Secret> {
-        let (secret, rest) = self.0.split_at_checked(SECRET_LEN)?;
-        self.0 = rest;
-        Secret::from_slice(secret)
+        Secret::from_slice(self.bytes(SECRET_LEN)?)
     }
 
     fn version(&mut self) -> Option<u8> {
@@ -263,123 +317,4 @@ impl Reader<'_> {
 
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
-mod tests {
-    use super::*;
-    use crate::domain::ids::Serial;
-    use proptest::prelude::*;
-
-    fn head(generation: u64, hours: u32) -> Head<Secret> {
-        let secret = || Secret::random().unwrap();
-        let key = |number| if number % 2 == 0 { HourKey::Seed(secret()) } else { HourKey::Page { generation: 3, key: secret() } };
-        Head {
-            generation,
-            serial_limit: 77,
-            ledger_sequence: 88,
-            heartbeat: [5; HEARTBEAT_LEN],
-            service: ServiceKeys { index: secret(), ledger: secret(), clock: secret() },
-            months: (0..27).map(|month| (600 + month, secret())).collect(),
-            hours: (0..hours).map(|number| (Hour::new(500_000 + number).unwrap(), key(number))).collect(),
-        }
-    }
-
-    fn exposed(head: &Head<Secret>) -> Head<&[u8; 32]> {
-        let Head { generation, serial_limit, ledger_sequence, heartbeat, .. } = *head;
-        let ServiceKeys { index, ledger, clock } = &head.service;
-        let hours = head.hours.iter().map(|(hour, key)| match key {
-            HourKey::Seed(seed) => (*hour, HourKey::Seed(seed.expose())),
-            HourKey::Page { generation, key } => (*hour, HourKey::Page { generation: *generation, key: key.expose() }),
-        });
-        Head {
-            service: ServiceKeys { index: index.expose(), ledger: ledger.expose(), clock: clock.expose() },
-            months: head.months.iter().map(|(month, key)| (*month, key.expose())).collect(),
-            hours: hours.collect(),
-            generation,
-            serial_limit,
-            ledger_sequence,
-            heartbeat,
-        }
-    }
-
-    fn root(generation: u64, wrapped: &[u8]) -> Root {
-        Root { handle: Handle { generation, wrapped: wrapped.to_vec() }, key: Secret::random().unwrap() }
-    }
-
-    #[test]
-    fn a_head_opens_as_itself_only() {
-        let (vault, other): (VaultId, VaultId) = ("hk-1".parse().unwrap(), "hk-2".parse().unwrap());
-        for wrapped in [&b""[..], b"what a custody keeps of it"] {
-            let (root, wrong) = (root(9, wrapped), root(9, wrapped));
-            let head = head(9, 724);
-            let bytes = seal_head(&exposed(&head), &vault, &root).unwrap().unwrap();
-            let slot = Slot::parse(&bytes).unwrap();
-            assert_eq!(slot.handle, root.handle);
-            let opened = slot.open(&vault, &root).unwrap();
-            assert_eq!(encode_head(&exposed(&opened)).expose(), encode_head(&exposed(&head)).expose());
-            assert_eq!(opened.generation, 9);
-            assert!(slot.open(&vault, &wrong).is_none());
-            assert!(slot.open(&other, &root).is_none());
-            let mut renumbered = bytes.clone();
-            renumbered[15] ^= 1;
-            assert!(Slot::parse(&renumbered).unwrap().open(&vault, &root).is_none());
-        }
-    }
-
-    #[test]
-    fn a_slot_of_the_first_version_opens() {
-        let (vault, root) = ("hk-1".parse().unwrap(), root(9, b""));
-        let slot = seal_head(&exposed(&head(9, 3)), &vault, &root).unwrap().unwrap();
-        let first = [&FIRST_MAGIC[..], &slot[8..16], &slot[18..]].concat();
-        let parsed = Slot::parse(&first).unwrap();
-        assert_eq!(parsed.handle, root.handle);
-        assert_eq!(parsed.open(&vault, &root).unwrap().serial_limit, 77);
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_a_slot_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..64), cut in 0_usize..200) {
-            let slot = seal_head(&exposed(&head(9, 1)), &"hk-1".parse().unwrap(), &root(9, b"wrapped")).unwrap().unwrap();
-            for bytes in [&bytes[..], &slot[..cut], &[&slot[..cut], &bytes].concat()] {
-                if let Some(slot) = Slot::parse(bytes) {
-                    prop_assert!(slot.sealed.len() <= bytes.len());
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn heads_of_earlier_versions_open_and_no_later_one() {
-        let mut head = head(9, 3);
-        head.heartbeat[FIRST_HEARTBEAT_LEN..].fill(0);
-        let encoded = encode_head(&exposed(&head));
-        let (front, rest) = encoded.expose().split_at(9);
-        let (sequence, rest) = rest.split_at(8);
-        let (heartbeat, keys) = (&rest[..FIRST_HEARTBEAT_LEN], &rest[HEARTBEAT_LEN..]);
-        let second = [&[SECOND_HEAD_VERSION], &front[1..], sequence, heartbeat, keys].concat();
-        assert_eq!(encode_head(&exposed(&decode_head(9, &second).unwrap())).expose(), encoded.expose());
-        let first = [&[FIRST_HEAD_VERSION], &front[1..], heartbeat, keys].concat();
-        let opened = decode_head(9, &first).unwrap();
-        assert_eq!((opened.serial_limit, opened.ledger_sequence), (77, 0));
-        assert_eq!(encode_head(&exposed(&Head { ledger_sequence: 88, ..opened })).expose(), encoded.expose());
-        assert!(decode_head(9, &[&[HEAD_VERSION + 1], &encoded.expose()[1..]].concat()).is_none());
-    }
-
-    #[test]
-    fn a_head_that_does_not_fit_is_refused() {
-        assert!(seal_head(&exposed(&head(1, 3000)), &"hk-1".parse().unwrap(), &root(1, b"")).unwrap().is_none());
-    }
-
-    #[test]
-    fn a_page_opens_as_itself_only() {
-        let vault: VaultId = "hk-1".parse().unwrap();
-        let (key, hour) = (Secret::random().unwrap(), Hour::new(5).unwrap());
-        let (gone, alive) = (Serial::new(7).unwrap(), Serial::new(8).unwrap());
-        let mut tree = Tree::from_seed(&Secret::random().unwrap());
-        tree.puncture(gone..=gone);
-        let page = seal_page(&tree, &vault, (hour, 4), &key).unwrap();
-        let mut opened = open_page(&page, &vault, (hour, 4), &key).unwrap();
-        assert_eq!(opened.leaf(alive).unwrap().expose(), tree.leaf(alive).unwrap().expose());
-        assert!(!opened.covers(gone));
-        assert!(open_page(&page, &vault, (hour, 5), &key).is_none());
-        assert!(open_page(&page, &vault, (hour.plus(1), 4), &key).is_none());
-    }
-}
+mod tests;

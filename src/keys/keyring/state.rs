@@ -1,7 +1,7 @@
 //! What the keyring holds in memory, and how a commit changes it. Pages come into memory when their hour is asked for, and
 //! go when there are too many of them; otherwise no files here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use super::folder::Folder;
@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) abandoned: Vec<Place>,
     /// Serials that were drawn, and given back before anything under them was written.
     pub(super) spare: BTreeMap<Hour, Vec<Serial>>,
+    /// The generations whose pages are behind their heads and nowhere else.
+    pub(super) behind_heads: BTreeSet<u64>,
     /// Pages of earlier heads that are still there.
     pub(super) old_pages: Vec<(Hour, u64)>,
     /// A commit is giving fresh seeds to unused hours: nobody may draw from one meanwhile.
@@ -94,6 +96,7 @@ impl State {
             hours: hours.collect(),
             abandoned: Vec::new(),
             spare: BTreeMap::new(),
+            behind_heads: BTreeSet::new(),
             old_pages: Vec::new(),
             planting: false,
             closed: false,
@@ -190,9 +193,9 @@ impl State {
         Some((hour, keys.tree.as_ref()?, &keys.page.as_ref()?.key))
     }
 
-    /// All pages in use, by hour and generation.
-    pub(super) fn pages(&self) -> impl Iterator<Item = (Hour, u64)> {
-        self.hours.iter().filter_map(|(hour, keys)| Some((*hour, keys.page.as_ref()?.generation)))
+    /// All pages in use: hour, generation, key.
+    pub(super) fn pages(&self) -> impl Iterator<Item = (Hour, u64, &Secret)> {
+        self.hours.iter().filter_map(|(hour, keys)| keys.page.as_ref().map(|page| (*hour, page.generation, &page.key)))
     }
 
     /// The head that describes this state.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::format::Slot;
 use super::*;
 use crate::keys::Setting;
 
@@ -42,8 +43,9 @@ fn open(dir: &Path) -> Result<Keyring, KeyringError> {
     Keyring::open(&keys.keyring(dir), &vault(), keys.root.open(&vault()).unwrap())
 }
 
-/// A keyring with two records in each hour, the second of which is shredded, and the leaf of the first.
-fn punctured(dir: &Path) -> (Keyring, BTreeMap<Place, [u8; 32]>) {
+/// A keyring with two records in each hour, the second of which is shredded, and the leaf of the first. Its pages are behind its
+/// head.
+fn just_punctured(dir: &Path) -> (Keyring, BTreeMap<Place, [u8; 32]>) {
     let keyring = new(dir);
     let (mut alive, mut gone) = (BTreeMap::new(), Vec::new());
     for number in 1..=HOURS {
@@ -54,6 +56,22 @@ fn punctured(dir: &Path) -> (Keyring, BTreeMap<Place, [u8; 32]>) {
     keyring.commit(&change(&gone), &|_| ()).unwrap();
     assert!(gone.iter().all(|place| keyring.leaf(*place).unwrap().is_none()));
     (keyring, alive)
+}
+
+/// The same, its pages in files and nowhere else.
+fn punctured(dir: &Path) -> (Keyring, BTreeMap<Place, [u8; 32]>) {
+    let (keyring, alive) = just_punctured(dir);
+    for _ in 0..2 {
+        keyring.tidy_pages().unwrap();
+        keyring.commit(&change(&[]), &|_| ()).unwrap();
+    }
+    (keyring, alive)
+}
+
+fn assert_alive(keyring: &Keyring, alive: &BTreeMap<Place, [u8; 32]>) {
+    for (place, leaf) in alive {
+        assert_eq!(keyring.leaf(*place).unwrap().unwrap().expose(), leaf);
+    }
 }
 
 fn pages(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -90,7 +108,7 @@ fn a_page_is_read_when_its_hour_is_asked_for() {
     }
     // Nor is it read when its hour is over: it can be forgotten all the same.
     keyring.commit(&Change { over: hour(2), ..change(&[]) }, &|_| ()).unwrap();
-    keyring.remove_old_pages().unwrap();
+    keyring.tidy_pages().unwrap();
     assert_eq!(pages(dir.path()).len(), 4);
 }
 
@@ -126,7 +144,7 @@ fn open_mirrored(dir: &Path) -> Result<Keyring, KeyringError> {
     Keyring::open(&keys.keyring(dir), &vault(), keys.root.open(&vault()).unwrap())
 }
 
-/// The digests of the files in a directory of the keyring; not of the head before the last.
+/// The digests of the files in a directory of the keyring; of heads the last one, and of its slot what it takes.
 fn files(dir: &Path) -> BTreeMap<PathBuf, String> {
     let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let mut files: BTreeMap<_, _> =
@@ -138,6 +156,9 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, String> {
         heads.into_iter().rev().skip(1).map(|(name, _)| name.clone()).collect::<Vec<_>>()
     };
     files.retain(|name, _| !older.contains(name));
+    for (_, head) in files.iter_mut().filter(|(name, _)| name.starts_with("head.0") || name.starts_with("head.1")) {
+        head.truncate(Slot::parse(head).unwrap().len);
+    }
     files.into_iter().map(|(name, bytes)| (name, base16ct::lower::encode_string(&Sha256::digest(bytes)))).collect()
 }
 
@@ -147,12 +168,6 @@ fn a_mirror_holds_the_same_and_stands_in() {
     let (own, mirror) = (dir.path().join("keyring"), dir.path().join("mirror"));
     let (keyring, alive) = punctured(dir.path());
     drop(keyring);
-    let alive_in = |keyring: &Keyring| {
-        for (place, leaf) in &alive {
-            assert_eq!(keyring.leaf(*place).unwrap().unwrap().expose(), leaf);
-        }
-    };
-
     let keyring = open_mirrored(dir.path()).unwrap();
     assert_eq!(files(&own), files(&mirror), "a new mirror is filled");
     let before: Vec<_> = files(&mirror).into_keys().map(|name| (fs::read(mirror.join(&name)).unwrap(), name)).collect();
@@ -160,13 +175,13 @@ fn a_mirror_holds_the_same_and_stands_in() {
     // The first commit sets serials aside.
     keyring.commit(&change(&[]), &|_| ()).unwrap();
     keyring.commit(&change(&[keyring.draw(first.hour).unwrap().0]), &|_| ()).unwrap();
-    keyring.remove_old_pages().unwrap();
+    keyring.tidy_pages().unwrap();
     assert_eq!(files(&own), files(&mirror), "a commit writes both");
     drop(keyring);
 
     for (lost, left) in [(&own, &mirror), (&mirror, &own)] {
         fs::remove_dir_all(lost).unwrap();
-        alive_in(&open_mirrored(dir.path()).unwrap());
+        assert_alive(&open_mirrored(dir.path()).unwrap(), &alive);
         assert_eq!(files(lost), files(left), "what is lost comes back from the other");
     }
     // One that was away for some commits has nothing that opens, and one with a damaged page is not asked.
@@ -176,7 +191,7 @@ fn a_mirror_holds_the_same_and_stands_in() {
         fs::write(mirror.join(name), bytes).unwrap();
     }
     fs::write(page_of(dir.path(), hour(2)), b"noise").unwrap();
-    alive_in(&open_mirrored(dir.path()).unwrap());
+    assert_alive(&open_mirrored(dir.path()).unwrap(), &alive);
 }
 
 #[test]
@@ -206,7 +221,8 @@ fn a_head_whose_new_page_is_not_there_did_not_happen_while_the_old_root_lives() 
     let mut state = State::new(open.head);
     state.forget(&change(&[place]), generation + 1, &folder).unwrap();
     let root = custody.make(generation + 1).unwrap();
-    let slot = format::seal_head(&state.head(generation + 1, 7, &change(&[])).unwrap(), &vault(), &root).unwrap().unwrap();
+    let head = state.head(generation + 1, 7, &change(&[])).unwrap();
+    let slot = format::seal_head(&head, &[], &vault(), &root).unwrap().unwrap();
     folder.write(generation + 1, &[], &slot).unwrap();
     custody.put(&root).unwrap();
 
@@ -217,12 +233,86 @@ fn a_head_whose_new_page_is_not_there_did_not_happen_while_the_old_root_lives() 
 }
 
 #[test]
+fn pages_behind_a_head_are_read_from_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (keyring, alive) = just_punctured(dir.path());
+    keyring.state.lock().let_go(0);
+    assert_alive(&keyring, &alive);
+    assert_eq!(pages(dir.path()).len(), 0);
+    // Nobody has made room: the second commit from here takes the slot, so it gives them files first.
+    keyring.commit(&change(&[]), &|_| ()).unwrap();
+    assert_eq!(pages(dir.path()).len(), 0);
+    keyring.commit(&change(&[]), &|_| ()).unwrap();
+    assert_eq!(pages(dir.path()).len(), 6);
+    keyring.state.lock().let_go(0);
+    assert_alive(&keyring, &alive);
+}
+
+#[test]
+fn pages_behind_a_head_outlive_a_stop_and_those_nobody_needs_get_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (keyring, mut alive) = just_punctured(dir.path());
+    let (place, _) = alive.pop_first().unwrap();
+    keyring.commit(&change(&[place]), &|_| ()).unwrap();
+    keyring.commit(&Change { over: hour(2), ..change(&[]) }, &|_| ()).unwrap();
+    alive.retain(|place, _| place.hour > hour(2));
+    keyring.tidy_pages().unwrap();
+    assert_eq!(pages(dir.path()).len(), 4, "of what is over, and of what was written again, there is nothing left");
+    let place = *alive.keys().next().unwrap();
+    keyring.commit(&Change { over: hour(2), ..change(&[place]) }, &|_| ()).unwrap();
+    alive.remove(&place);
+    drop(keyring);
+
+    fs::write(dir.path().join("keyring/500004-2.new"), b"half of a page that a crash cut short").unwrap();
+    let keyring = open(dir.path()).unwrap();
+    assert_alive(&keyring, &alive);
+    assert!(keyring.leaf(place).unwrap().is_none());
+    assert_eq!(pages(dir.path()).len(), 4, "the start gives what is behind heads files, and removes what is old");
+    assert!(!dir.path().join("keyring/500004-2.new").exists());
+}
+
+#[test]
+fn a_damaged_page_behind_a_head_costs_its_hour_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (keyring, alive) = just_punctured(dir.path());
+    let path = dir.path().join(format!("keyring/head.{}", keyring.generation() & 1));
+    drop(keyring);
+    let mut slot = fs::read(&path).unwrap();
+    let end = Slot::parse(&slot).unwrap().len;
+    slot[end - 1] ^= 1;
+    fs::write(&path, slot).unwrap();
+    let keyring = open(dir.path()).unwrap();
+    for (place, leaf) in alive {
+        match keyring.leaf(place) {
+            Err(KeyringError::PageDamaged(damaged)) => assert_eq!((damaged, place.hour), (hour(HOURS), hour(HOURS))),
+            found => assert_eq!(*found.unwrap().unwrap().expose(), leaf),
+        }
+    }
+}
+
+#[test]
+fn pages_that_do_not_fit_behind_a_head_are_files_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let keyring = new(dir.path());
+    let (mut alive, mut gone) = (BTreeMap::new(), Vec::new());
+    // Every second one: a cover of 5,000 nodes of 41 bytes.
+    for number in 0..10_000 {
+        let (place, leaf) = keyring.draw(hour(1)).unwrap();
+        if number % 2 == 0 { alive.extend([(place, *leaf.expose())]) } else { gone.push(place) }
+    }
+    keyring.commit(&change(&gone), &|_| ()).unwrap();
+    assert_eq!(pages(dir.path()).len(), 1);
+    drop(keyring);
+    assert_alive(&open(dir.path()).unwrap(), &alive);
+}
+
+#[test]
 fn a_shred_rewrites_one_page() {
     let dir = tempfile::tempdir().unwrap();
     let (keyring, alive) = punctured(dir.path());
     let before = pages(dir.path());
     keyring.commit(&change(&[*alive.keys().next().unwrap()]), &|_| ()).unwrap();
-    keyring.remove_old_pages().unwrap();
+    keyring.tidy_pages().unwrap();
     let after = pages(dir.path());
     assert_eq!(after.len(), before.len());
     assert_eq!(after.iter().filter(|(path, page)| before.get(*path) == Some(page)).count(), before.len() - 1);
