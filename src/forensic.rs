@@ -273,6 +273,7 @@ fn generation_of(page: &Path) -> Option<u64> {
     page.file_stem().filter(|_| is_page(page))?.to_str()?.rsplit_once('-')?.1.parse().ok()
 }
 
+/// Also one that has its name not yet.
 fn is_page(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "page")
+    path.extension().is_some_and(|extension| extension == "page" || extension == "new")
 }

@@ -154,8 +154,8 @@ impl Keyring {
     ///
     /// No serial can be drawn until the first commit has set some aside, after [`Keyring::mark_used`].
     ///
-    /// Of the pages only those of the last commit are read before their hour is asked for. One that is nowhere is noticed here, a
-    /// damaged one then.
+    /// Of the pages only those of the last commit are read before their hour is asked for, and those that a directory lacks. One that
+    /// is nowhere is noticed here, a damaged one then.
     ///
     /// # Errors
     /// When no head opens, a page is missing, or the disk or the custody fails.

@@ -99,8 +99,8 @@ impl Vault {
         Ok(Destruction { record_count, last_release_sequence, certificates: self.certified.take(&places) })
     }
 
-    /// Does what time asks for: an hour that is due is forgotten, unused hours get fresh seeds, serials are set aside, old
-    /// pages are removed, the clock is saved. To be called often; most calls do nothing.
+    /// Does what time asks for: an hour that is due is forgotten, unused hours get fresh seeds, serials are set aside, pages
+    /// are put where they stay, the clock is saved. To be called often; most calls do nothing.
     ///
     /// # Errors
     /// When something fails; the vault must then stop.

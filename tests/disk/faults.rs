@@ -1,8 +1,9 @@
 //! Calls that fail: the disk is full or broken at one system call, at one deed of the real binary. It says so, or goes on
 //! rightly, or stops and says why; and the next start, on a disk that works again, has what was acknowledged and nothing else.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -33,6 +34,8 @@ enum Deed {
     Large,
     Shred,
     Withdraw,
+    /// After a shred, its page gets a file of its own.
+    Tidy,
     Fetch,
     /// An hour ends.
     Expire,
@@ -40,7 +43,7 @@ enum Deed {
     Day,
 }
 
-use Deed::{Day, Expire, Fetch, Large, NewHour, Shred, Start, Upload, Withdraw};
+use Deed::{Day, Expire, Fetch, Large, NewHour, Shred, Start, Tidy, Upload, Withdraw};
 
 /// A call that fails.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +61,7 @@ struct Fault {
 
 const VOLUMES: &str = "volumes/*/1.vol";
 const HEADS: &str = "keyring/head.*";
+const NEW_PAGES: &str = "keyring/*.new";
 const INDEX: &str = "ledger/index/*";
 
 /// The calls that may fail at a deed. Of those that programs use for more than files only some on some files.
@@ -80,6 +84,15 @@ const CALLS: &[(&[Deed], &str, Option<&str>)] = &[
     (&[Day], "openat", Some("ledger/dump/draft")),
     (&[Day], "openat", Some("heartbeat.new")),
     (&[Shred, Withdraw, Expire], "openat", Some(HEADS)),
+    (&[Tidy], "openat", Some(NEW_PAGES)),
+    (&[Tidy], "ftruncate", Some(NEW_PAGES)),
+    (&[Tidy], "pwrite64", Some(NEW_PAGES)),
+    (&[Tidy], "fdatasync", Some(NEW_PAGES)),
+    (&[Tidy], "fadvise64", Some(NEW_PAGES)),
+    (&[Tidy], "pread64", Some(NEW_PAGES)),
+    (&[Tidy], "rename", Some(NEW_PAGES)),
+    (&[Tidy], "fsync", Some("keyring")),
+    (&[Tidy], "unlink", None),
 ];
 
 /// A vault that faults are tried on, each on a copy: what it holds, and when it was left.
@@ -161,9 +174,16 @@ impl Trial {
                 .flat_map(|id| [format!("tables/{id}"), format!("v{id}")])
                 .map(|name| data.join("ledger/index").join(name))
                 .collect(),
+            NEW_PAGES => self.pages().iter().flat_map(|page| (0..32).map(|generation| new_page(page, generation))).collect(),
             one => vec![data.join(one)],
         };
         paths.into_iter().map(|path| path.to_str().unwrap().to_owned()).collect()
+    }
+
+    /// The pages that have files.
+    fn pages(&self) -> BTreeSet<PathBuf> {
+        let files = fs::read_dir(self.home.path().join("data/keyring")).unwrap().map(|file| file.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "page")).collect()
     }
 
     /// Has the call fail while the deed is done. How often it did; on a disk that works again the vault then is what it must be.
@@ -203,7 +223,8 @@ impl Trial {
             Upload => self.upload(client, 6, 5_000).await,
             NewHour => self.upload(client, 7, 5_000).await,
             Large => self.upload(client, 8, 1_200_000).await,
-            Shred | Withdraw => {
+            Shred | Withdraw | Tidy => {
+                let before = self.pages();
                 let (request, record) = self.expected.alive.remove(&1).unwrap();
                 match self.destroy(client, &record).await {
                     Ok(()) => drop(self.expected.gone.insert(1, record)),
@@ -212,6 +233,10 @@ impl Trial {
                         self.expected.open.insert(1, request);
                     }
                 }
+                // The page has a file of its own, and the one before is gone.
+                let is_done = || self.pages().len() == before.len() && self.pages().is_disjoint(&before);
+                let waits = self.fault.deed == Tidy;
+                eventually(async || !waits || is_done() || has_failed(log) || process.has_ended()).await;
             }
             Fetch => self.fetch(client, job, log).await.unwrap_or_else(|status| self.is_clear(&status)),
             Expire | Day => {
@@ -241,7 +266,7 @@ impl Trial {
     }
 
     async fn destroy(&self, client: &Client, record: &Record) -> Result<(), Status> {
-        if self.fault.deed == Shred {
+        if self.fault.deed != Withdraw {
             return self.acme.shred(client, record).await.map(drop);
         }
         self.acme.withdraw(client, record, &[]).await.map(drop)
@@ -283,6 +308,12 @@ impl Trial {
             self.clock.advance(TimeDelta::hours(12));
         }
     }
+}
+
+/// What the page of the same hour and this generation is called until it is whole.
+fn new_page(page: &Path, generation: u64) -> PathBuf {
+    let hour = page.file_stem().unwrap().to_str().unwrap().split('-').next().unwrap();
+    page.with_file_name(format!("{hour}-{generation}.new"))
 }
 
 fn reason(status: &Status) -> String {

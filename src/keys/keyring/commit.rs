@@ -16,11 +16,7 @@ impl Keyring {
     /// When anything fails; the keyring is then closed, since nobody knows which head the medium holds.
     pub fn commit(&self, change: &Change<'_>, reached: &dyn Fn(Step)) -> Result<Committed, KeyringError> {
         let mut custody = self.custody.lock();
-        let outcome = self.commit_with(custody.as_mut(), change, reached);
-        if outcome.is_err() {
-            self.close();
-        }
-        outcome
+        self.closed_if_failed(self.commit_with(custody.as_mut(), change, reached))
     }
 
     /// A commit under a root of another custody, which is the keyring's from then on. The roots of the one before are left to whoever
@@ -62,14 +58,14 @@ impl Keyring {
         }
         let head = state.head(generation, serial_limit, change)?;
         let is_behind = format::fit_behind_a_head(&pages);
-        let (behind, beside) = pages.split_at(if is_behind { pages.len() } else { 0 });
+        let (behind, in_files) = pages.split_at(if is_behind { pages.len() } else { 0 });
         let slot = format::seal_head(&head, behind, self.folder.vault(), &root)?.ok_or(KeyringError::HeadTooLarge)?;
         drop(head);
         drop(state);
 
         // 2. New pages and the new head, sealed under the new root, are on the medium and open from there.
-        self.folder.write(generation, beside, &slot)?;
-        self.verify((&slot, &root), beside, &forgotten.serials, change.over)?;
+        self.folder.write(generation, in_files, &slot)?;
+        self.verify((&slot, &root), in_files, &forgotten.serials, change.over)?;
         reached(Step::Written);
 
         // 3. Commit point: the new root is durable; then the old one is destroyed.
@@ -97,7 +93,7 @@ impl Keyring {
     fn verify(
         &self,
         (slot, root): (&[u8], &Root),
-        beside: &[(Hour, Vec<u8>)],
+        in_files: &[(Hour, Vec<u8>)],
         forgotten: &BTreeMap<Hour, Vec<RangeInclusive<Serial>>>,
         over: Hour,
     ) -> Result<(), KeyringError> {
@@ -109,7 +105,7 @@ impl Keyring {
             }
             if let Some(serials) = forgotten.get(hour) {
                 let HourKey::Page { generation, key } = key else { return Err(KeyringError::NotForgotten) };
-                let mut pages = slot.pages().chain(beside.iter().map(|(of, sealed)| (*of, sealed.as_slice())));
+                let mut pages = slot.pages().chain(in_files.iter().map(|(of, sealed)| (*of, sealed.as_slice())));
                 let page = pages.find(|(of, _)| of == hour);
                 let tree = page.and_then(|(_, sealed)| format::open_page(sealed, self.folder.vault(), (*hour, *generation), key));
                 let tree = tree.ok_or(KeyringError::PageDamaged(*hour))?;
@@ -122,22 +118,39 @@ impl Keyring {
     }
 
     /// Gives pages that are behind a head files of their own, so that the next commit but one finds its slot free, and removes
-    /// files of pages that no head needs any more. Nothing opens those: this makes room, whenever there is time for it.
+    /// files of pages that no head needs any more, which nothing opens. To be called whenever there is time for it.
     ///
     /// # Errors
-    /// When the disk fails, or a page is missing.
+    /// As [`Keyring::commit`].
     pub fn tidy_pages(&self) -> Result<(), KeyringError> {
         let _no_commit = self.custody.lock();
-        self.free_slots()?;
+        self.closed_if_failed(self.free_slots().and_then(|()| self.remove_old_pages()))
+    }
+
+    fn remove_old_pages(&self) -> Result<(), KeyringError> {
         let pages = std::mem::take(&mut self.state.lock().old_pages);
         Ok(pages.into_iter().try_for_each(|page| self.folder.remove_page(page))?)
     }
 
-    /// Gives pages that are behind a head files of their own. The caller has the custody.
+    /// Whoever has the custody closes the keyring before anybody else has it.
+    fn closed_if_failed<T>(&self, outcome: Result<T, KeyringError>) -> Result<T, KeyringError> {
+        if outcome.is_err() {
+            self.close();
+        }
+        outcome
+    }
+
+    /// Leaves no page behind a head that is not in a file too. The caller has the custody.
     fn free_slots(&self) -> Result<(), KeyringError> {
         let state = self.state.lock();
+        if state.closed {
+            return Err(KeyringError::Closed);
+        }
         let behind = state.pages().filter(|(_, generation, _)| state.behind_heads.contains(generation));
-        let copies = behind.map(|(hour, generation, key)| Ok((hour, generation, self.folder.copy_of(hour, generation, key)?.0)));
+        let copies = behind.map(|(hour, generation, key)| {
+            let (sealed, tree) = self.folder.copy_of(hour, generation, key)?;
+            tree.map(|_| (hour, generation, sealed)).ok_or(KeyringError::PageDamaged(hour))
+        });
         let copies = copies.collect::<Result<Vec<_>, KeyringError>>()?;
         drop(state);
         for (hour, generation, sealed) in &copies {

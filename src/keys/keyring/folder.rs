@@ -1,7 +1,7 @@
 //! The keyring's directory and its mirrors: which file is what, and how heads and pages get there and come back. No decisions
 //! here.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -91,6 +91,10 @@ impl Folder {
         }
     }
 
+    fn opens(&self, path: &Path, page: (Hour, u64), key: &Secret) -> bool {
+        fs::read(path).is_ok_and(|sealed| format::open_page(&sealed, &self.vault, page, key).is_some())
+    }
+
     /// Has a page be a file in every directory, durable once the directories are synced.
     pub(super) fn put_page(&self, hour: Hour, generation: u64, sealed: &[u8]) -> io::Result<()> {
         let mut lacking = self.dirs.iter().filter(|dir| !page(dir, hour, generation).exists());
@@ -116,18 +120,24 @@ impl Folder {
         self.dirs.iter().try_for_each(|dir| fs::remove_file(page(dir, hour, generation)))
     }
 
-    /// Has this slot and the named pages be in every directory, from where they are, and removes pages that are not named: of
-    /// commits that did not happen, or that a crash left behind.
+    /// Has this slot and the named pages be in every directory, from where they are, and removes what else there is of pages: of
+    /// commits that did not happen, or that a crash left behind. Where the slot is not, a directory was away: of its pages those
+    /// are kept that open.
     ///
     /// # Errors
     /// [`KeyringError::PageDamaged`] when one that is named is nowhere.
     pub(super) fn keep(&self, slot: &[u8], generation: u64, named: &[(Hour, u64, &Secret)]) -> Result<(), KeyringError> {
+        let has = |dir: &Path| fs::read(head(dir, generation)).is_ok_and(|kept| kept.starts_with(slot));
         for dir in &self.dirs {
-            let named: BTreeSet<_> = named.iter().map(|(hour, written, _)| page(dir, *hour, *written)).collect();
+            let named: BTreeMap<_, _> = named.iter().map(|named| (page(dir, named.0, named.1), named)).collect();
+            let was_away = !has(dir);
+            let is_kept = |path: &Path| match named.get(path) {
+                Some((hour, written, key)) => !was_away || self.opens(path, (*hour, *written), key),
+                None => path.extension().is_none_or(|extension| extension != "page" && extension != "new"),
+            };
             for entry in fs::read_dir(dir)? {
                 let path = entry?.path();
-                let is_old = path.extension().is_some_and(|extension| extension == "page") && !named.contains(&path);
-                if is_old || path.extension().is_some_and(|extension| extension == "new") {
+                if !is_kept(&path) {
                     fs::remove_file(path)?;
                 }
             }
@@ -137,13 +147,11 @@ impl Folder {
                 self.put_page(*hour, *written, &self.copy_of(*hour, *written, key)?.0)?;
             }
         }
-        // Last: a page may have been behind what is written over.
-        for dir in &self.dirs {
-            let head = head(dir, generation);
-            if !fs::read(&head).is_ok_and(|kept| kept.starts_with(slot)) {
-                tracing::warn!(dir = %dir.display(), "a directory of the keyring was made whole from another");
-                write_whole(&head, slot)?;
-            }
+        // Only now: a page may have been behind what is written over.
+        self.sync()?;
+        for dir in self.dirs.iter().filter(|dir| !has(dir)) {
+            tracing::warn!(dir = %dir.display(), "a directory of the keyring was made whole from another");
+            write_whole(&head(dir, generation), slot)?;
         }
         Ok(self.sync()?)
     }

@@ -108,7 +108,9 @@ impl<'a> Slot<'a> {
         let wrapped = reader.bytes(usize::from(wrapped))?.to_vec();
         let sealed = reader.length()?;
         let pages = if magic == MAGIC { reader.length()? } else { 0 };
-        let (sealed, pages) = (reader.bytes(sealed)?, reader.bytes(pages)?);
+        let sealed = reader.bytes(sealed)?;
+        // Of pages that are cut short, or whose length is damaged, what there is.
+        let pages = reader.bytes(pages.min(reader.0.len()))?;
         let len = bytes.len().saturating_sub(reader.0.len());
         Some(Self { handle: Handle { generation, wrapped }, sealed, pages, len })
     }

@@ -195,6 +195,33 @@ fn a_mirror_holds_the_same_and_stands_in() {
 }
 
 #[test]
+fn a_mirror_that_was_away_keeps_only_pages_that_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let (own, mirror) = (dir.path().join("keyring"), dir.path().join("mirror"));
+    drop(punctured(dir.path()));
+    drop(open_mirrored(dir.path()).unwrap());
+    // What a commit that failed left there, while the next one under the same number did not write it.
+    let name = page_of(dir.path(), hour(2)).file_name().unwrap().to_owned();
+    fs::write(mirror.join(&name), b"half of a page").unwrap();
+    open_mirrored(dir.path()).unwrap().commit(&change(&[]), &|_| ()).unwrap();
+    assert_ne!(files(&own), files(&mirror), "it was not away");
+    open(dir.path()).unwrap().commit(&change(&[]), &|_| ()).unwrap();
+    drop(open_mirrored(dir.path()).unwrap());
+    assert_eq!(files(&own), files(&mirror));
+}
+
+#[test]
+fn who_fails_to_make_room_goes_no_further() {
+    let dir = tempfile::tempdir().unwrap();
+    let (keyring, _) = just_punctured(dir.path());
+    fs::write(dir.path().join(format!("keyring/head.{}", keyring.generation() & 1)), b"noise").unwrap();
+    assert!(matches!(keyring.tidy_pages(), Err(KeyringError::PageDamaged(_))));
+    assert!(matches!(keyring.commit(&change(&[]), &|_| ()), Err(KeyringError::Closed)));
+    assert!(matches!(keyring.tidy_pages(), Err(KeyringError::Closed)));
+    assert_eq!(pages(dir.path()).len(), 0);
+}
+
+#[test]
 fn a_mirror_that_cannot_be_written_closes_the_keyring() {
     let dir = tempfile::tempdir().unwrap();
     let (keyring, _) = punctured(dir.path());
