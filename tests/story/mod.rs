@@ -282,7 +282,8 @@ impl Story {
         }
     }
 
-    fn trace(&self) -> String {
+    /// What has happened.
+    pub(crate) fn trace(&self) -> String {
         self.told.join("\n")
     }
 }
