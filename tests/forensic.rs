@@ -117,7 +117,8 @@ fn whatever_happens_nothing_shredded_opens_and_no_dropped_secret_is_left() {
     }
 
     let places: Vec<_> = story.gone().iter().map(|record| record.place).collect();
-    let alive = Secrets::opened_by(&archive, &cell, &vault_id(), &[]);
+    // With ways: an hour that lost its records to a restored backup has a new seed, under which their serials were never drawn.
+    let alive = Secrets::opened_by(&archive, &cell, &vault_id(), &places);
     let mut known = Secrets::default();
     for cell in archive.root_cells() {
         known.extend(Secrets::opened_by(&archive, cell, &vault_id(), &places));
